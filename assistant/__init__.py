@@ -1,0 +1,1 @@
+"""The course assistant: models, prompts, the path of one question, and the ways to ask it."""
