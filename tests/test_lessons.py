@@ -35,8 +35,12 @@ def test_form(lesson):
     assert "http" not in text
 
 
-@pytest.mark.lessons
-@pytest.mark.parametrize("lesson", [path for path in LESSONS if _code(path)], ids=lambda path: path.stem)
+def _with_marks(lesson):
+    marks = [pytest.mark.lessons, *([pytest.mark.model] if "model_path" in _code(lesson) else [])]
+    return pytest.param(lesson, marks=marks, id=lesson.stem)
+
+
+@pytest.mark.parametrize("lesson", [_with_marks(path) for path in LESSONS if _code(path)])
 def test_code_runs(lesson, tmp_path):
     code = _code(lesson)
     assert "assert " in code
