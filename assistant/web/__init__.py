@@ -1,0 +1,1 @@
+"""Lectern's web page: Chainlit inside a FastAPI application of our own."""
