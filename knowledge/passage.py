@@ -1,6 +1,6 @@
 """The nouns of the course: Document, Block, Section, Passage, Citation. Plain frozen data, no behaviour beyond slicing.
 
-Every span is a half-open range of character offsets into `Document.text`, so a citation can always be opened at its exact place.
+Every span is a half-open range of character offsets into `Document.text`, so a citation always opens at its exact place.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Document:
     Attributes:
         source: where it came from; identifies the document across versions (a path, or `course/<file>` for the starter course).
         title: what to call it in a citation.
-        text: mended, readable text with "\\n" line ends; all spans count in it.
+        text: mended, readable text, its lines ended by a line feed; all spans count in it.
         blocks: headings, text, tables and code in reading order.
         content_hash: SHA-256 of the file's bytes; unchanged hash means nothing to do.
     """

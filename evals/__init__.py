@@ -1,0 +1,1 @@
+"""Is it any good? Cases with known answers, scorers and benchmarks."""

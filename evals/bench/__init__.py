@@ -1,0 +1,1 @@
+"""Speed and retrieval benchmarks: each prints machine, versions, median and spread."""

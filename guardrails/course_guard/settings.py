@@ -1,0 +1,14 @@
+"""Settings of this layer; assistant/settings.py composes them into the one tree that users edit."""
+
+from pydantic import Field
+
+from knowledge.settings import StrictModel
+
+
+class GroundingSettings(StrictModel):
+    """When a sentence counts as supported."""
+
+    threshold: float = Field(0.62, ge=0, le=1, description="lowest support at which a sentence is shown")
+    second_citation: float = Field(
+        0.15, ge=0, le=1, description="how much more of the sentence a second passage must cover to be cited too"
+    )

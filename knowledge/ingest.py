@@ -1,0 +1,177 @@
+"""Files -> index: idempotent by content hash, atomic per document, resumable by running it again."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+
+from knowledge.chunking import chunk
+from knowledge.errors import UnreadableFile
+from knowledge.index import CourseIndex
+from knowledge.loaders.discover import Found, Rejected, discover
+from knowledge.loaders.load import MAX_BYTES, load
+from knowledge.settings import ChunkingSettings
+
+_BATCH = 64  # passages embedded between two progress reports
+
+STARTER_COURSE = Path(__file__).with_name("course")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an ingest stands; `remaining_s` is None until a rate is known."""
+
+    done_files: int
+    total_files: int
+    file: str
+    passages: int
+    passages_per_s: float
+    remaining_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was not taken, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What an ingest did. `added` and `replaced` hold sources; `passages` counts the new ones."""
+
+    added: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    passages: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+
+
+def ingest(
+    index: CourseIndex,
+    paths: Sequence[Path],
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    chunking: ChunkingSettings | None = None,
+) -> IngestReport:
+    """Bring files and folders into the index.
+
+    Args:
+        index: where to.
+        paths: files, or folders that are taken recursively; the starter course's folder is known by its own source names.
+        on_progress: called at least once a file and once every 64 passages, in this thread.
+        stop: set it to end after the current batch; what is complete stays, a rerun goes on from there.
+        chunking: sizes of passages and sections.
+
+    Returns:
+        What was added, replaced, left alone and skipped with its reason. Bad files never raise.
+
+    Raises:
+        IndexBusy: another process is writing this index.
+    """
+    return _Run(index, on_progress or (lambda _: None), stop or threading.Event(), chunking or ChunkingSettings()).run(paths)
+
+
+class _Stopped(Exception):
+    """The caller set `stop` while a document was being embedded."""
+
+
+class _Run:
+    """One call of `ingest`: its inputs, its report and its clock."""
+
+    def __init__(
+        self, index: CourseIndex, on_progress: Callable[[Progress], None], stop: threading.Event, chunking: ChunkingSettings
+    ) -> None:
+        self._index, self._tell, self._stop, self._chunking = index, on_progress, stop, chunking
+        self._report = IngestReport()
+        self._started = time.monotonic()
+        self._done = self._total = self._embedded = 0
+        self._bytes_done = self._bytes_total = 0
+
+    def run(self, paths: Sequence[Path]) -> IngestReport:
+        found: list[Found] = []
+        for item in discover(paths):
+            if isinstance(item, Rejected):
+                self._report.skipped.append(Skipped(str(item.path), item.reason))
+            else:
+                found.append(item)
+        fingerprints = [_fingerprint(item.path) for item in found]
+        self._total, self._bytes_total = len(found), sum(size for size, _ in fingerprints)
+        hashes = {source_name(item): hash_ for item, (_, hash_) in zip(found, fingerprints, strict=True)}
+        with self._index.writing():
+            known = self._index.catalogue.hashes()
+            # A file of this run that has changed gives up its old content: another may have it now, by a change of names.
+            owners = {hash_: source for source, hash_ in known.items() if hashes.get(source, hash_) == hash_}
+            for item, (size, hash_) in zip(found, fingerprints, strict=True):
+                if self._stop.is_set():
+                    self._report.stopped = True
+                    break
+                self._progress(str(item.path))
+                try:
+                    self._take(item, hash_, known, owners)
+                except UnreadableFile as error:
+                    self._report.skipped.append(Skipped(str(item.path), str(error)))
+                except _Stopped:
+                    self._report.stopped = True
+                    break
+                self._done += 1
+                self._bytes_done += size
+                self._progress(str(item.path))
+        self._report.seconds = time.monotonic() - self._started
+        return self._report
+
+    def _take(self, item: Found, content_hash: str, known: dict[str, str], owners: dict[str, str]) -> None:
+        source = source_name(item)
+        if known.get(source) == content_hash:
+            self._report.unchanged += 1
+            return
+        if content_hash in owners and source not in known:
+            raise UnreadableFile(f"same content as {owners[content_hash]}, which is in the index.")
+        document = load(item.path, source)
+        count_tokens = self._index.embedder.count_tokens
+        sections, passages = chunk(document, count_tokens, self._chunking)
+        if not passages:
+            raise UnreadableFile("no text in it that could be cited.")
+        for start in range(0, len(passages), _BATCH):
+            if self._stop.is_set():
+                raise _Stopped
+            batch = passages[start : start + _BATCH]
+            self._index.embed(batch)
+            self._embedded += len(batch)
+            self._progress(str(item.path))
+        self._index.put(document, sections, passages)
+        self._report.passages += len(passages)
+        (self._report.replaced if source in known else self._report.added).append(source)
+        known[source] = document.content_hash
+        owners[document.content_hash] = source
+
+    def _progress(self, file: str) -> None:
+        seconds = time.monotonic() - self._started
+        rate = self._embedded / seconds if seconds > 0 else 0.0
+        remaining = None
+        if self._bytes_done and self._embedded:
+            remaining = seconds / self._bytes_done * (self._bytes_total - self._bytes_done)
+        self._tell(Progress(self._done, self._total, file, self._embedded, rate, remaining))
+
+
+def source_name(item: Found) -> str:
+    """How a file is called in the index: its path, or `course/<file>` for a lesson of the starter course."""
+    path = Path(item.source)
+    return f"course/{path.name}" if path.parent == STARTER_COURSE.resolve() else item.source
+
+
+def _fingerprint(path: Path) -> tuple[int, str]:
+    """Size in bytes and SHA-256; no hash of a file that `load` will refuse by its size, or because it cannot be opened."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            return size, ""
+        with path.open("rb") as file:
+            return size, file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return 0, ""

@@ -1,0 +1,122 @@
+"""Question -> ranked passages, or none when the course does not seem to cover it.
+
+Dense and BM25 rankings are fused by reciprocal rank (Cormack, Clarke and Buettcher, 2009). Whether there is anything to
+answer from is a separate decision: a relevance between 0 and 1 from two signals that fail on different questions.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict
+
+from knowledge.index import CourseIndex
+from knowledge.lexical import LexicalIndex, terms
+from knowledge.passage import RankedPassage
+from knowledge.settings import RetrievalSettings
+
+# Logistic weights of (bias, best cosine similarity, share of the question's rare words found), fitted by
+# evals/bench/relevance.py on development questions that no reported figure uses.
+RELEVANCE_WEIGHTS = (-6.95, 8.85, 5.36)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a search found.
+
+    Attributes:
+        passages: best first; nearest passages even if they are below the threshold.
+        relevance: 0 to 1, how likely the course covers the question.
+        covered: whether relevance reaches the threshold.
+    """
+
+    passages: tuple[RankedPassage, ...]
+    relevance: float
+    covered: bool
+
+
+class CourseRetriever(BaseRetriever):
+    """A LangChain retriever over a CourseIndex.
+
+    `invoke(question)` returns LangChain documents, none below the threshold; `retrieve` also says why.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    index: CourseIndex
+    settings: RetrievalSettings = RetrievalSettings()
+    k: int = 5
+
+    def retrieve(self, question: str, k: int | None = None) -> Retrieved:
+        """Search for a standalone question.
+
+        Args:
+            question: in natural language.
+            k: how many passages at most; None takes the retriever's own.
+        """
+        k = k or self.k
+        vector = self.index.embedder.embed([question])[0]
+        dense = self.index.dense(vector, self.settings.candidates)
+        lexical = self.index.lexical()
+        sparse = lexical.search(question, self.settings.candidates)
+        fused = fuse([[id_ for id_, _ in dense], [id_ for id_, _ in sparse]], self.settings.rrf_k)
+        passages = self.index.catalogue.passages(fused)
+        best_of_text: dict[str, str] = {}  # the same words in two documents are shown once
+        for id_ in fused:
+            if id_ in passages:
+                best_of_text.setdefault(passages[id_].text, id_)
+        best = list(best_of_text.values())[:k]
+        similarity = dict(dense)
+        missing = [id_ for id_ in best if id_ not in similarity]
+        if missing:  # found by BM25 only
+            stored = self.index.vectors(missing)
+            similarity.update((id_, float(v @ vector)) for id_, v in stored.items())
+        found = tuple(RankedPassage(passages[id_], fused[id_], similarity.get(id_, 0.0)) for id_ in best)
+        chance = relevance(*signals(question, found, lexical)) if found else 0.0
+        return Retrieved(found, chance, bool(found) and chance >= self.settings.threshold)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **_: Any
+    ) -> list[LangChainDocument]:
+        found = self.retrieve(query)
+        return [
+            LangChainDocument(
+                id=ranked.passage.id,
+                page_content=ranked.passage.text,
+                metadata={"passage": ranked.passage, "score": ranked.score, "similarity": ranked.similarity},
+            )
+            for ranked in (found.passages if found.covered else ())
+        ]
+
+
+def fuse(rankings: list[list[str]], k: int = 60) -> dict[str, float]:
+    """Reciprocal rank fusion: score = sum over rankings of 1 / (k + rank), ranks from 1; best first."""
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for rank, id_ in enumerate(ranking, start=1):
+            scores[id_] = scores.get(id_, 0.0) + 1.0 / (k + rank)
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))
+
+
+def signals(question: str, ranked: Sequence[RankedPassage], lexical: LexicalIndex) -> tuple[float, float]:
+    """What tells a covered question from another: (best similarity, share of its words found).
+
+    The share is of the question's content words, weighted by rarity, that stand in the retrieved passages; 1 if it has none.
+    """
+    similarity = max((item.similarity for item in ranked), default=0.0)
+    wanted = set(terms(question))
+    total = sum(lexical.rarity(term) for term in wanted)
+    if total == 0:
+        return similarity, 1.0
+    found = {term for item in ranked for term in terms(item.passage.searchable)}
+    return similarity, sum(lexical.rarity(term) for term in wanted & found) / total
+
+
+def relevance(similarity: float, coverage: float) -> float:
+    """Probability, 0 to 1, that the course covers a question with these signals (logistic)."""
+    bias, per_similarity, per_coverage = RELEVANCE_WEIGHTS
+    return 1.0 / (1.0 + math.exp(-(bias + per_similarity * similarity + per_coverage * coverage)))
