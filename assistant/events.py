@@ -88,7 +88,8 @@ class Done:
     Attributes:
         turn_id: the key of the turn in the history; feedback refers to it.
         answer: the shown Markdown without citation marks; empty after a refusal.
-        timings: evidence_ms, first_sentence_ms (None without a sentence), total_ms, tokens_per_s (None if nothing was generated).
+        stopped: whether it ended early: by the reader, or by an error that is raised next.
+        timings: evidence_ms, first_token_ms, first_sentence_ms, total_ms and tokens_per_s; None for what never came.
     """
 
     turn_id: str

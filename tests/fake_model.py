@@ -90,9 +90,7 @@ class FakeChatModel(BaseChatModel):
                     time.sleep(self.pace)
         finally:
             self._running -= 1
-        usage = UsageMetadata(
-            input_tokens=self.prompt_tokens, output_tokens=written, total_tokens=self.prompt_tokens + written
-        )
+        usage = UsageMetadata(input_tokens=self.prompt_tokens, output_tokens=written, total_tokens=self.prompt_tokens + written)
         yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage, chunk_position="last"))
 
     def _generate(

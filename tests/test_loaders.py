@@ -339,7 +339,7 @@ def test_pdf_outline_gives_headings_where_sizes_do_not(tmp_path):
     assert document.title == "1.2 Learning rate"
 
 
-@pytest.mark.parametrize("title", ["untitled", "Microsoft Word - notes.docx", "C:\\x\\y", "12", "notes.tex"])
+@pytest.mark.parametrize("title", ["untitled", "(anonymous)", "(unspecified)", "Microsoft Word - notes.docx", "C:\\x\\y", "12", "notes.tex"])
 def test_pdf_title_that_is_none(title, load_bytes):
     assert load_bytes("my-notes.pdf", files.pdf([[("Some words.", 11, "Helvetica")]], title)).title == "My notes"
 

@@ -25,7 +25,14 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Serve the web page until Ctrl-C."""
+    """Serve the web page until Ctrl-C.
+
+    Examples:
+
+        lectern serve --open
+
+        lectern serve --port 8080
+    """
     listener = listen(host, port)
     port = listener.getsockname()[1]
     url = f"http://{_written(_own_name(host))}:{port}"

@@ -1,0 +1,1 @@
+"""The `lectern` commands, one file per family; assistant/cli.py joins them."""

@@ -1,0 +1,76 @@
+"""How an answer looks in a terminal."""
+
+import re
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.text import Text
+
+from assistant.events import Done, Dropped, Evidence, Refusal, Sentence, TurnEvent
+from knowledge.passage import Citation, Passage
+
+
+def show(events: Iterable[TurnEvent], console: Console) -> None:
+    """Print a turn as it happens: evidence first, then checked sentences, then the cited places."""
+    cited: dict[int, Citation] = {}
+    dropped = 0
+    for event in events:
+        match event:
+            case Evidence(passages=passages, elapsed_ms=elapsed) if passages:
+                console.print(_sources([ranked.passage for ranked in passages], elapsed))
+            case Sentence():
+                marks = "".join(f"[{c.number}]" for c in event.citations)
+                console.print(Text.assemble(event.lead, event.text, (marks, "cyan")), end="", soft_wrap=True)
+                for citation in event.citations:
+                    cited.setdefault(citation.number, citation)
+            case Dropped():
+                dropped += 1
+            case Refusal():
+                console.print(_refusal(event))
+            case Done():
+                console.print()
+                _show_quotes(cited, console)
+                console.print(Text(_summary(event, dropped), style="dim"))
+
+
+def place(passage: Passage) -> str:
+    """Where a passage stands, for people: title, heading, page."""
+    parts = [passage.title, *(h for h in passage.heading[-1:] if h != passage.title)]
+    if passage.page is not None:
+        parts.append(f"page {passage.page}")
+    if passage.cell is not None:
+        parts.append(f"cell {passage.cell}")
+    return ", ".join(parts)
+
+
+def _sources(passages: list[Passage], elapsed_ms: float) -> Text:
+    lines = [f"  [{number}] {place(passage)}" for number, passage in enumerate(passages, start=1)]
+    return Text("\n".join([f"Sources ({elapsed_ms:.0f} ms)", *lines, ""]), style="dim")
+
+
+def _refusal(event: Refusal) -> Panel:
+    body = [Text(event.reason)]
+    if event.suggestions:
+        body.append(Text("\nThe nearest topics that it does cover:", style="dim"))
+        body += [Text(f"  - {topic}") for topic in event.suggestions]
+    return Panel(Group(*body), title="No answer", title_align="left", border_style="yellow")
+
+
+def _show_quotes(cited: dict[int, Citation], console: Console) -> None:
+    for number, citation in sorted(cited.items()):
+        quote = re.sub(r"\s+", " ", citation.quote)
+        console.print(Text(f"\n[{number}] {place(citation.passage)} ({citation.passage.source})", style="cyan"))
+        console.print(Text(f"    {quote}", style="italic"))
+
+
+def _summary(done: Done, dropped: int) -> str:
+    timings = done.timings
+    parts = [f"{(timings['total_ms'] or 0) / 1000:.1f} s", done.model]
+    if timings["tokens_per_s"]:
+        parts.insert(1, f"{timings['tokens_per_s']} tokens/s")
+    if dropped:
+        parts.append(f"{dropped} {'sentence' if dropped == 1 else 'sentences'} left out")
+    if done.stopped:
+        parts.append("stopped")
+    return f"\n{' · '.join(parts)} · turn {done.turn_id[:8]}"

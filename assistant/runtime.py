@@ -1,0 +1,115 @@
+"""Everything that one process needs to answer, built once and lazily."""
+
+import threading
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from assistant.chain import CourseChain
+from assistant.course import open_index
+from assistant.history import History
+from assistant.llm.chat_llama import ChatLlama
+from assistant.models import manifest, model_path, state
+from assistant.settings import Settings, load_settings, thread_count
+from course_guard.grounding import OverlapVerifier
+from knowledge.index import CourseIndex
+from knowledge.retrieval import CourseRetriever
+
+_STARTERS = 4
+
+
+@dataclass(slots=True)
+class Runtime:
+    """The parts of a running assistant; `chain` answers with the chosen model."""
+
+    settings: Settings
+    index: CourseIndex
+    history: History
+    chain: CourseChain
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def starters(self) -> list[str]:
+        """A few questions that this course answers, spread over it."""
+        titles = list(dict.fromkeys(info.title for info in self.index.sources()))
+        step = max(1, len(titles) // _STARTERS)
+        return [_question_about(title) for title in titles[::step][:_STARTERS]]
+
+    def models(self) -> list[str]:
+        """Chat models whose weights are on this machine, the chosen one first."""
+        chosen = self.settings.model.name
+        return [chosen, *(name for name in chat_models_here() if name != chosen)]
+
+    def choose_model(self, name: str) -> None:
+        """Answer with another model from now on.
+
+        Raises:
+            MissingModel: its weights are not here.
+        """
+        with self._lock:
+            if name != self.settings.model.name:
+                self.chain = self.chain.with_model(chat_model(self.settings, name), name)
+                self.settings = self.settings.model_copy(
+                    update={"model": self.settings.model.model_copy(update={"name": name})}
+                )
+
+
+def chat_models_here() -> list[str]:
+    """Names of the chat models in the cache."""
+    return [name for name, spec in manifest().items() if spec.task == "chat" and state(spec) == "cached"]
+
+
+def _question_about(title: str) -> str:
+    if title.endswith("?"):
+        return title
+    plain_word = title.split()[0][1:].islower()  # not "BERT", "LoRA" or "T5"
+    return f"What should I know about {title[0].lower() + title[1:] if plain_word else title}?"
+
+
+@cache
+def _loaded_model(path: Path, context: int, threads: int) -> ChatLlama:
+    return ChatLlama(path=path, context=context, threads=threads)
+
+
+def chat_model(settings: Settings, name: str | None = None) -> ChatLlama:
+    """The chat model of the settings or another one; its weights are read at first use and kept.
+
+    Raises:
+        MissingModel: its weights are not here.
+    """
+    return _loaded_model(model_path(name or settings.model.name), settings.model.context, thread_count(settings.model))
+
+
+def build(settings: Settings) -> Runtime:
+    """Put the parts together; nothing heavy is loaded before it is needed."""
+    index = open_index(settings)
+    history = History(settings.history_file)
+    chain = CourseChain(
+        retriever=CourseRetriever(index=index, settings=settings.retrieval, k=settings.answer.sources),
+        model=chat_model(settings),
+        verifier=OverlapVerifier(index.embedder, settings.grounding),
+        history=history,
+        settings=settings.answer,
+        model_name=settings.model.name,
+    )
+    return Runtime(settings, index, history, chain)
+
+
+_building = threading.Lock()
+
+
+@cache
+def _shared() -> Runtime:
+    return build(load_settings())
+
+
+def runtime() -> Runtime:
+    """The Runtime of this process."""
+    with _building:
+        return _shared()
+
+
+def warm(ready: Runtime) -> None:
+    """Load the weights now, so that the first question does not wait for them."""
+    ready.index.embedder.embed(["warm up"])
+    ready.index.lexical()
+    chat_model(ready.settings).load()

@@ -1,0 +1,248 @@
+"""The benchmarks on collections of a few lines, without weights."""
+
+import csv
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from fake_model import FakeChatModel
+from typer import Typer
+from typer.testing import CliRunner
+
+from assistant.chain import CourseChain
+from assistant.history import History, TurnRecord, now
+from assistant.runtime import Runtime
+from assistant.settings import Settings
+from course_guard.grounding import OverlapVerifier
+from evals.bench import embedders, retrieval, speed
+from knowledge.chunking import chunk
+from knowledge.errors import CourseError
+from knowledge.loaders.load import load
+from knowledge.retrieval import CourseRetriever
+from knowledge.settings import ChunkingSettings, RetrievalSettings
+
+pytest.importorskip("ir_measures")
+
+ABSTRACTS = """<doc><docno>1</docno><title>shear flow
+past a plate .</title><author>li</author><text>shear flow past a plate .
+  viscous flow was computed .</text></doc>
+<doc><docno>2</docno><title>heat in slabs</title><author></author><text>conduction through composite layers .</text></doc>
+<doc><docno>3</docno><title></title><author></author><text></text></doc>
+"""
+QUERIES = """<xml><top><num> 1</num><title>
+how is heat conducted in composite
+slabs .</title></top>
+<top><num> 4</num><title>viscous shear flow</title></top></xml>
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Both collections, each two questions; the second corpus repeats a paragraph."""
+    cranfield, chunking = tmp_path / "cranfield", tmp_path / "chunking_eval"
+    cranfield.mkdir()
+    chunking.mkdir()
+    (cranfield / "cran.all.1400.xml").write_text(ABSTRACTS, encoding="utf-8")
+    (cranfield / "cran.qry.xml").write_text(QUERIES, encoding="utf-8")
+    (cranfield / "cranqrel.trec.txt").write_text("1 0 2 1\n1 0 1 0\n2 0 1 3\n", encoding="utf-8")
+    corpora = {
+        "stars": "Stars fuse hydrogen into helium.\n\nPlanets orbit their stars on ellipses.\n",
+        "money": "Bonds pay interest every year.\n\nShares pay dividends instead.\n\nBonds pay interest every year.\n",
+    }
+    rows = []
+    for name, text in corpora.items():
+        (chunking / f"{name}.md").write_text(text, encoding="utf-8")
+        content = text.split("\n")[0]
+        rows.append(
+            {
+                "question": f"What about {content.split()[0]}?",
+                "references": json.dumps([{"content": content}]),
+                "corpus_id": name,
+            }
+        )
+    with (chunking / "questions_df.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, ["question", "references", "corpus_id"])
+        table.writeheader()
+        table.writerows(rows)
+    return tmp_path
+
+
+def cut(tmp_path, embedder, text, passage_tokens=40):
+    path = tmp_path / "corpus.md"
+    path.write_text(text, encoding="utf-8")
+    document = load(path, "corpus")
+    return document, chunk(document, embedder.count_tokens, ChunkingSettings(passage_tokens=passage_tokens))[1]
+
+
+def test_cranfield_judgements_belong_to_positions_not_to_numbers(data):
+    found = retrieval.read_cranfield(data / "cranfield")
+    assert found.questions == {"1": "how is heat conducted in composite slabs .", "2": "viscous shear flow"}
+    assert found.relevant == {"1": {"2": 1, "1": 0}, "2": {"1": 3}}
+
+
+def test_cranfield_titles_stand_once_and_empty_abstracts_nowhere(data):
+    assert retrieval.read_cranfield(data / "cranfield").texts == {
+        "1": "shear flow past a plate . viscous flow was computed .",
+        "2": "heat in slabs\nconduction through composite layers .",
+    }
+
+
+def test_missing_file_is_named_with_its_source(data):
+    (data / "cranfield" / "cran.qry.xml").unlink()
+    with pytest.raises(CourseError, match=r"cran\.qry\.xml is missing.*oussbenk"):
+        retrieval.read_cranfield(data / "cranfield")
+
+
+def test_chunking_set_is_cut_by_corpus_and_every_copy_of_the_gold_text_counts(data, embedder):
+    money, stars = retrieval.read_chunking(data / "chunking_eval", embedder, ChunkingSettings())
+    assert (money.name, stars.name) == ("money", "stars")
+    assert list(stars.questions.values()) == ["What about Stars?"]
+    (question,) = money.relevant
+    assert money.relevant[question].keys() == {id_ for id_, text in money.texts.items() if "Bonds" in text}
+
+
+def test_passages_with_the_same_text_are_one(tmp_path, embedder):
+    paragraph = (
+        "Bonds pay interest every year, and at the end of their term the issuer pays the whole sum back to their holder."
+    )
+    other = "Shares pay dividends instead, whenever the firm has earned enough and its owners agree at their yearly meeting."
+    document, passages = cut(tmp_path, embedder, f"{paragraph}\n\n{other}\n\n{paragraph}\n")
+    assert len(passages) == 3
+    found = retrieval.with_gold("money", document, passages, {"q": "What do bonds pay?"}, {"q": [paragraph]})
+    assert len(found.texts) == 2
+    assert found.relevant == {"q": {passages[0].id: 1}}
+
+
+def test_gold_text_that_is_not_in_the_corpus_is_an_error(tmp_path, embedder):
+    document, passages = cut(tmp_path, embedder, "Bonds pay interest.")
+    with pytest.raises(ValueError, match="Shares"):
+        retrieval.with_gold("money", document, passages, {"q": "?"}, {"q": ["Shares pay dividends."]})
+
+
+def test_gold_share_counts_characters_of_all_spans_found_by_any_passage(tmp_path, embedder):
+    words = [" ".join(f"{stem}{i:02}" for i in range(35)) + "." for stem in ("Aa", "Bb", "Cc")]
+    document, passages = cut(tmp_path, embedder, "\n\n".join(words))
+    assert len(passages) == 3
+    gold = ["Aa34.\n\nBb00", "Cc00"]  # 9 characters without white space, in two passages, and 4 in a third
+    found = retrieval.with_gold("c", document, passages, {"q": "?"}, {"q": gold})
+    first, second, third = (p.id for p in passages)
+    assert found.gold_size == {"q": 13}
+    assert found.relevant["q"].keys() == {first, second, third}
+    scores = retrieval.score(found, {"q": [third, "unknown", first]})
+    assert scores["gold share in top 5"]["q"] == pytest.approx(9 / 13)
+    assert scores["all gold in top 5"]["q"] == 0
+    assert retrieval.score(found, {"q": [third, second, first]})["all gold in top 5"]["q"] == 1
+    late = retrieval.score(found, {"q": [third, *"wxyz", second, first]})
+    assert late["gold share in top 5"]["q"] == pytest.approx(4 / 13)
+
+
+def test_scores_follow_the_order_of_the_ranking_and_nothing_found_is_zero():
+    asked = retrieval.Collection("toy", {}, {"1": "?", "2": "?"}, {"1": {"b": 1}, "2": {"b": 1}})
+    scores = retrieval.score(asked, {"1": ["z", "b", "a"], "2": []})
+    assert scores["nDCG@10"] == {"1": pytest.approx(1 / math.log2(3)), "2": 0}
+    assert scores["R@10"] == {"1": 1, "2": 0}
+
+
+def test_ranking_asks_both_searches_and_fuses_them(embedder):
+    texts = {"light": "Leaves reflect green light", "water": "Reactions split water", "ship": "Ships float on water"}
+    asked = retrieval.Collection(
+        "toy", texts, {"q": "Which reactions split water?", "x": "Xylophone?"}, {"q": {"water": 1}, "x": {}}
+    )
+    found = retrieval.rank(asked, embedder, RetrievalSettings())
+    assert found["BM25"] == {"q": ["water", "ship"], "x": []}
+    assert found["dense"]["q"][:2] == ["water", "ship"]
+    assert found["fused"]["q"] == ["water", "ship", "light"]
+
+
+def test_interval_is_seeded_and_holds_the_mean():
+    differences = np.random.default_rng(1).normal(0.1, 0.5, 60)
+    low, high = retrieval.interval(differences, 0)
+    assert low < differences.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * differences.std() / math.sqrt(60), rel=0.1)
+    assert retrieval.interval(differences, 0) == (low, high) != retrieval.interval(differences, 1)
+
+
+def test_the_retrieval_command_prints_every_corpus_and_the_whole(data, embedder, monkeypatch):
+    monkeypatch.setattr(retrieval, "model_path", lambda name: None)
+    monkeypatch.setattr(retrieval, "SentenceEmbedder", lambda folder: embedder)
+    app = Typer()
+    app.command()(retrieval.main)
+    result = CliRunner().invoke(app, ["--data", str(data), "--limit", "1"])
+    assert result.exit_code == 0, result.output
+    for heading in ("cranfield, n = 1", "money, n = 1", "stars, n = 1", "all corpora, n = 2"):
+        assert heading in result.stdout
+    assert "money" not in CliRunner().invoke(app, ["--data", str(data), "--collection", "cranfield"]).stdout
+
+
+@pytest.fixture
+def ready(ingested, embedder, tmp_path):
+    """A runtime whose model knows one sentence; the threshold is one that the bag of words passes for a covered question."""
+    settings = Settings(data_dir=tmp_path)
+    history = History(settings.history_file)
+    model = FakeChatModel(replies=["Kepler's first law says that every planet moves on an ellipse with the Sun in one focus."])
+    retriever = CourseRetriever(index=ingested, settings=RetrievalSettings(threshold=0.2), k=2)
+    chain = CourseChain(retriever, model, OverlapVerifier(embedder), history, model_name="fake")
+    return Runtime(settings, ingested, history, chain)
+
+
+def test_answer_times_are_one_a_question_and_leave_only_the_readers_own_turns(ready, monkeypatch):
+    monkeypatch.setattr(speed, "warm", lambda ready: None)
+    ready.history.add(TurnRecord("mine", "chat", now(), "What?", "What?", "That.", None, {}))
+    figures = speed.answer_times(
+        ready, ["What does Kepler's first law say about every planet?", "Who won the football championship?"]
+    )
+    assert {name: len(values) for name, values in figures.items()} == {
+        "evidence_ms": 2, "total_ms": 2,
+        "first_token_ms": 1, "first_sentence_ms": 1, "tokens_per_s": 1, "prompt_tokens": 1, "completion_tokens": 1,
+    }  # fmt: skip
+    assert figures["prompt_tokens"] == [100]
+    assert [turn.id for turn in ready.history.turns()] == ["mine"]
+
+
+def test_answer_times_leave_nothing_after_a_failure(ready, monkeypatch):
+    monkeypatch.setattr(speed, "warm", lambda ready: None)
+    broken = ready.chain.with_model(FakeChatModel(replies=[RuntimeError("out of memory")]), "broken")
+    ready.chain = broken
+    with pytest.raises(RuntimeError, match="out of memory"):
+        speed.answer_times(ready, ["What does Kepler's first law say about every planet?"])
+    assert ready.history.turns() == []
+
+
+def test_ingest_rates_are_of_different_lessons(embedder, course_dir, monkeypatch):
+    monkeypatch.setattr(speed, "STARTER_COURSE", course_dir)
+    monkeypatch.setattr(speed, "_LESSONS", 2)
+    rates = speed.ingest_rates(embedder, repeats=3, seed=0)
+    assert len(rates) == 2  # three lessons make two parts
+    assert all(rate > 0 for rate in rates)
+
+
+def test_cold_starts_are_timed_in_processes_of_their_own(monkeypatch):
+    monkeypatch.setattr(speed, "model_path", lambda name: name)
+    monkeypatch.setattr(speed, "_COLD", {"nap": "time.sleep(0.2)", "model": "print(sys.argv[2])"})
+    times = speed.cold_starts(Settings(), repeats=2)
+    assert [len(values) for values in times.values()] == [2, 2]
+    assert min(times["nap"]) >= 0.2 > max(times["model"])
+
+
+def test_speed_of_an_empty_index_says_what_to_do(index, monkeypatch):
+    monkeypatch.setattr(speed, "build", lambda settings: Runtime(settings, index, None, None))
+    with pytest.raises(CourseError, match="lectern ingest --starter"):
+        speed.main()
+
+
+def test_speed_prints_medians(capsys):
+    turns = {"first_token_ms": [100.0, 300.0, 200.0], "prompt_tokens": [600.0], "first_sentence_ms": []}
+    speed.show(speed.Figures("a machine", "a model", (0.5, 1.0), turns, {"chat model": [2.0, 2.0]}, [30.0]))
+    lines = {line[:36].strip(): line[36:].strip() for line in capsys.readouterr().out.splitlines()}
+    assert lines["first_token_ms"].startswith("200 ms (")
+    assert lines["prompt_tokens"] == "600 (n = 1)"
+    assert lines["first_sentence_ms"] == "none"
+    assert lines["chat model"].startswith("2 s (")
+
+
+def test_export_without_its_packages_names_the_pip_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(CourseError, match="pip install onnx onnxscript"):
+        embedders.export(tmp_path, tmp_path)

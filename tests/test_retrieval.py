@@ -1,0 +1,147 @@
+"""Questions to ranked passages, or to none."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knowledge.index import CourseIndex
+from knowledge.ingest import ingest
+from knowledge.lexical import LexicalIndex
+from knowledge.passage import RankedPassage
+from knowledge.retrieval import CourseRetriever, Retrieved, fuse, relevance, signals
+from knowledge.settings import RetrievalSettings
+
+COVERED = "What does rubisco do in the Calvin cycle?"
+UNCOVERED = "Who won the world cup?"
+
+
+def retriever(index: CourseIndex, k: int = 5, **settings: float) -> CourseRetriever:
+    return CourseRetriever(index=index, k=k, settings=RetrievalSettings(**settings))
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def assert_similarities_are_exact(index: CourseIndex, question: str, found: Retrieved) -> None:
+    vector = index.embedder.embed([question])[0]
+    expected = index.embedder.embed([item.passage.searchable for item in found.passages]) @ vector
+    assert [item.similarity for item in found.passages] == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_fusion_by_hand():
+    fused = fuse([["a", "b", "c"], ["c", "a"], []], k=60)
+    assert fused == pytest.approx({"a": 1 / 61 + 1 / 62, "c": 1 / 63 + 1 / 61, "b": 1 / 62})
+    assert list(fused) == ["a", "c", "b"]
+    assert list(fuse([["a", "b", "c"], ["c"]], k=1)) == ["c", "a", "b"]
+    assert fuse([]) == fuse([[], []]) == {}
+
+
+@pytest.mark.parametrize(
+    ("question", "file", "heading"),
+    [
+        (COVERED, "plants.md", "Calvin cycle"),
+        ("What is the base rate fallacy?", "bayes.md", "Base rates"),
+        ("What does Kepler's third law say?", "orbits.md", "Periods"),
+    ],
+)
+def test_the_right_passage_comes_first(ingested, question, file, heading):
+    found = retriever(ingested).retrieve(question)
+    best = found.passages[0]
+    assert (Path(best.passage.source).name, best.passage.heading[-1]) == (file, heading)
+    assert found.covered
+    assert found.relevance > 0.5
+    assert [item.score for item in found.passages] == sorted((item.score for item in found.passages), reverse=True)
+    assert_similarities_are_exact(ingested, question, found)
+
+
+def test_what_the_course_does_not_cover_gives_no_documents_but_the_nearest_passages(ingested):
+    course = retriever(ingested)
+    found = course.retrieve(UNCOVERED)
+    assert found.passages
+    assert not found.covered
+    assert found.relevance < 0.5
+    assert course.invoke(UNCOVERED) == []
+
+
+def test_the_threshold_decides(ingested):
+    chance = retriever(ingested).retrieve(COVERED).relevance
+    assert retriever(ingested, threshold=chance - 0.01).invoke(COVERED)
+    assert not retriever(ingested, threshold=chance + 0.01).invoke(COVERED)
+    assert retriever(ingested, threshold=0).invoke(UNCOVERED)
+
+
+def test_langchain_documents_carry_the_passage(ingested):
+    course = retriever(ingested)
+    documents = course.invoke(COVERED)
+    found = course.retrieve(COVERED)
+    assert [d.page_content for d in documents] == [item.passage.text for item in found.passages]
+    assert documents[0].id == found.passages[0].passage.id
+    assert documents[0].metadata == {
+        "passage": found.passages[0].passage,
+        "score": found.passages[0].score,
+        "similarity": found.passages[0].similarity,
+    }
+    assert [d.id for d in asyncio.run(course.ainvoke(COVERED))] == [d.id for d in documents]
+
+
+def test_k_is_the_most_that_comes_back(ingested):
+    assert len(retriever(ingested, k=2).retrieve(COVERED).passages) == 2
+    assert len(retriever(ingested, k=2).retrieve(COVERED, k=3).passages) == 3
+    everything = retriever(ingested, k=50).retrieve(COVERED).passages
+    assert {item.passage.id for item in everything} == set(ingested.catalogue.passage_ids())
+
+
+@pytest.mark.parametrize("threshold", [0, 0.5])
+def test_an_empty_course_covers_nothing(index, threshold):
+    course = retriever(index, threshold=threshold)
+    assert course.retrieve(COVERED) == Retrieved((), 0.0, False)
+    assert course.invoke(COVERED) == []
+    assert not (index.folder / "chroma").exists()  # and is told so without opening Chroma
+
+
+def test_passages_that_only_bm25_finds_have_their_similarity(index, tmp_path):
+    near = {f"near{i}.md": f"Planets planets moving planets, note number {i * 'i'}." for i in range(8)}
+    far = {"far.md": "Quokka " + " ".join(f"filler{i}" for i in range(100)) + "."}
+    ingest(index, [write(tmp_path / "course", near | far)])
+    question = "moving planets quokka"
+    found = retriever(index, candidates=5, k=20).retrieve(question)
+    assert Path(found.passages[0].passage.source).name != "far.md"
+    assert any(Path(item.passage.source).name == "far.md" and item.similarity > 0 for item in found.passages)
+    assert_similarities_are_exact(index, question, found)
+
+
+def test_the_same_text_in_many_documents_is_found_once(index, tmp_path):
+    copies = {f"copy{i}.md": f"# Title{i}\n\nQuokkas smile at every tourist.\n\n# Own{i}\n\nSomething else {i}." for i in range(12)}
+    other = {"other.md": "# Other\n\nA quokka is " + " ".join(f"filler{i}" for i in range(80)) + "."}
+    ingest(index, [write(tmp_path / "course", copies | other)])
+    question = "Do quokkas smile at tourists?"
+    found = retriever(index, candidates=14, k=2).retrieve(question)
+    assert [item.passage.text[:12] for item in found.passages] == ["Quokkas smil", "A quokka is "]
+    assert_similarities_are_exact(index, question, found)
+
+
+def test_signals_by_hand(ingested):
+    passages = {p.heading[-1]: p for p in ingested.catalogue.all_passages()}
+    ranked = [RankedPassage(passages[name], 0.1, similarity) for name, similarity in (("Calvin cycle", 0.3), ("Periods", 0.4))]
+    lexical = ingested.lexical()
+    rubisco, quokka = lexical.rarity("rubisco"), lexical.rarity("quokka")
+    assert signals("Is rubisco a quokka?", ranked, lexical) == pytest.approx((0.4, rubisco / (rubisco + quokka)))
+    assert signals("And what is it?", ranked, lexical) == (0.4, 1.0)
+    assert signals("Rubisco?", [], LexicalIndex([], [])) == (0.0, 0.0) or np.isclose(lexical.rarity("rubisco"), 0)
+
+
+SIGNAL = st.floats(0, 1)
+
+
+@given(SIGNAL, SIGNAL, SIGNAL, SIGNAL)
+def test_relevance_is_a_probability_that_grows_with_both_signals(a, b, c, d):
+    low, high = relevance(min(a, b), min(c, d)), relevance(max(a, b), max(c, d))
+    assert 0 <= low <= high <= 1

@@ -1,0 +1,74 @@
+import pytest
+
+from assistant import runtime as module
+from assistant.course import open_index
+from assistant.runtime import Runtime, build, chat_models_here
+from assistant.settings import Settings
+from knowledge.catalogue import SourceInfo
+from knowledge.errors import CourseError, MissingModel
+
+
+class Index:
+    def __init__(self, *titles):
+        self.titles = titles
+
+    def sources(self):
+        return [SourceInfo(str(n), str(n), title, 1, 1, "") for n, title in enumerate(self.titles)]
+
+
+def starters(*titles):
+    return Runtime(Settings(), Index(*titles), None, None).starters()
+
+
+def test_starters_are_spread_over_the_course():
+    titles = [f"Topic {n}" for n in range(12)]
+    assert starters(*titles) == [f"What should I know about topic {n}?" for n in (0, 3, 6, 9)]
+    assert starters() == []
+    assert len(starters("One", "Two", "One")) == 2
+
+
+def test_names_keep_their_capitals():
+    assert starters("BERT", "LoRA and adapters", "What is a model?", "Word embeddings") == [
+        "What should I know about BERT?",
+        "What should I know about LoRA and adapters?",
+        "What is a model?",
+        "What should I know about word embeddings?",
+    ]
+
+
+def test_another_model_is_chosen_once_its_weights_are_found(monkeypatch):
+    class Chain:
+        def with_model(self, model, name):
+            return (model, name)
+
+    ready = Runtime(Settings(), Index(), None, Chain())
+    with pytest.raises(MissingModel):
+        ready.choose_model("smollm2-135m-instruct")
+    assert isinstance(ready.chain, Chain)
+    monkeypatch.setattr(module, "chat_model", lambda settings, name: f"weights of {name}")
+    ready.choose_model("smollm2-135m-instruct")
+    assert ready.chain == ("weights of smollm2-135m-instruct", "smollm2-135m-instruct")
+    assert ready.models()[0] == ready.settings.model.name == "smollm2-135m-instruct"
+    ready.chain = "untouched"
+    ready.choose_model("smollm2-135m-instruct")
+    assert ready.chain == "untouched"
+
+
+def test_without_weights_there_is_no_runtime():
+    assert chat_models_here() == []
+    with pytest.raises(MissingModel, match="all-minilm"):
+        build(Settings())
+
+
+@pytest.mark.parametrize("harm", ["no folder", "garbage"])
+def test_an_index_that_cannot_be_opened_is_a_course_error(tmp_path, monkeypatch, embedder, harm):
+    monkeypatch.setattr("assistant.course.model_path", lambda name: tmp_path)
+    monkeypatch.setattr("assistant.course.SentenceEmbedder", lambda folder: embedder)
+    folder = tmp_path / "data"
+    if harm == "no folder":
+        folder.write_text("a file")
+    else:
+        (folder / "index").mkdir(parents=True)
+        (folder / "index" / "catalogue.sqlite").write_text("no database" * 100)
+    with pytest.raises(CourseError, match="cannot be opened"):
+        open_index(Settings(data_dir=folder))
