@@ -109,7 +109,7 @@ def runtime() -> Runtime:
 
 
 def warm(ready: Runtime) -> None:
-    """Load the weights now, so that the first question does not wait for them."""
-    ready.index.embedder.embed(["warm up"])
+    """Load weights and index now, so that the first question does not wait for them."""
+    ready.index.dense(ready.index.embedder.embed(["warm up"])[0], k=1)
     ready.index.lexical()
     chat_model(ready.settings).load()

@@ -22,6 +22,7 @@ from knowledge.settings import RetrievalSettings
 # Logistic weights of (bias, best cosine similarity, share of the question's rare words found), fitted by
 # evals/bench/relevance.py on development questions that no reported figure uses.
 RELEVANCE_WEIGHTS = (-6.95, 8.85, 5.36)
+_JUDGED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,16 @@ class CourseRetriever(BaseRetriever):
         for id_ in fused:
             if id_ in passages:
                 best_of_text.setdefault(passages[id_].text, id_)
-        best = list(best_of_text.values())[:k]
+        best = list(best_of_text.values())[: max(k, _JUDGED)]
         similarity = dict(dense)
         missing = [id_ for id_ in best if id_ not in similarity]
         if missing:  # found by BM25 only
             stored = self.index.vectors(missing)
             similarity.update((id_, float(v @ vector)) for id_, v in stored.items())
         found = tuple(RankedPassage(passages[id_], fused[id_], similarity.get(id_, 0.0)) for id_ in best)
-        chance = relevance(*signals(question, found, lexical)) if found else 0.0
-        return Retrieved(found, chance, bool(found) and chance >= self.settings.threshold)
+        # Judged on as many passages as the weights were fitted on, however few the caller wants.
+        chance = relevance(*signals(question, found[:_JUDGED], lexical)) if found else 0.0
+        return Retrieved(found[:k], chance, bool(found) and chance >= self.settings.threshold)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **_: Any

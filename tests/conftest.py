@@ -1,10 +1,13 @@
 """What all tests share: a toy course, an embedder without weights, and a fence around the machine."""
 
+import multiprocessing
 import re
+import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from ipaddress import ip_address
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +26,8 @@ The posterior is the likelihood times the prior, divided by the evidence.
 
 ## Base rates
 
-A rare disease stays unlikely after one positive test, because false positives of the many healthy people outnumber the true ones.
+A rare disease stays unlikely after one positive test, because false positives of the many healthy people outnumber
+the true ones.
 Neglecting this is called the base rate fallacy.
 
 | quantity | symbol | meaning |
@@ -39,7 +43,8 @@ Kepler's first law says that every planet moves on an ellipse with the Sun in on
 graph TD; Sun --> Ellipse; Ellipse --> Planet
 ```
 
-Kepler's second law says that the line from Sun to planet sweeps equal areas in equal times, so planets are fastest at perihelion.
+Kepler's second law says that the line from Sun to planet sweeps equal areas in equal times, so planets are fastest
+at perihelion.
 
 ## Periods
 
@@ -67,7 +72,7 @@ The Calvin cycle fixes carbon dioxide with the enzyme rubisco. It spends 3 ATP a
 
 
 class BagOfWordsEmbedder:
-    """Speaks knowledge.embedding.Embedder: hashed words longer than three letters as a unit vector, the same in every process."""
+    """Speaks knowledge.embedding.Embedder: hashed words of four letters or more as a unit vector, the same in every process."""
 
     identity = "bag-of-words:256"
     dimension = 256
@@ -93,11 +98,22 @@ def embedder() -> BagOfWordsEmbedder:
     return BagOfWordsEmbedder()
 
 
+@pytest.fixture(scope="session")
+def empty_chroma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chroma's folder without a vector in it: making one takes ten times as long as copying it."""
+    from knowledge.store import VectorStore
+
+    folder = tmp_path_factory.mktemp("chroma")
+    VectorStore(folder, BagOfWordsEmbedder()).close()
+    return folder
+
+
 @pytest.fixture
-def index(tmp_path: Path, embedder: BagOfWordsEmbedder) -> "CourseIndex":
+def index(tmp_path: Path, embedder: BagOfWordsEmbedder, empty_chroma: Path) -> "CourseIndex":
     """An empty index with a real Chroma below it."""
     from knowledge.index import CourseIndex
 
+    shutil.copytree(empty_chroma, tmp_path / "index" / "chroma")
     return CourseIndex(tmp_path / "index", embedder)
 
 
@@ -119,6 +135,14 @@ def ingested(index: "CourseIndex", course_dir: Path) -> "CourseIndex":
     report = ingest(index, [course_dir])
     assert (len(report.added), report.skipped) == (3, [])
     return index
+
+
+@pytest.fixture(scope="session")
+def processes() -> "ForkServerContext":
+    """Makes processes of their own, forked from one that has imported Chroma and opened nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["knowledge.ingest", "knowledge.retrieval", "knowledge.store", "bm25s"])
+    return context
 
 
 @pytest.fixture(autouse=True)

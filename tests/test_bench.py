@@ -95,6 +95,12 @@ def test_missing_file_is_named_with_its_source(data):
         retrieval.read_cranfield(data / "cranfield")
 
 
+def test_missing_corpus_is_named_with_its_source(data, embedder):
+    (data / "chunking_eval" / "stars.md").unlink()
+    with pytest.raises(CourseError, match=r"stars\.md is missing.*brandonstarxel"):
+        retrieval.read_chunking(data / "chunking_eval", embedder, ChunkingSettings())
+
+
 def test_chunking_set_is_cut_by_corpus_and_every_copy_of_the_gold_text_counts(data, embedder):
     money, stars = retrieval.read_chunking(data / "chunking_eval", embedder, ChunkingSettings())
     assert (money.name, stars.name) == ("money", "stars")
@@ -140,9 +146,10 @@ def test_gold_share_counts_characters_of_all_spans_found_by_any_passage(tmp_path
 
 def test_scores_follow_the_order_of_the_ranking_and_nothing_found_is_zero():
     asked = retrieval.Collection("toy", {}, {"1": "?", "2": "?"}, {"1": {"b": 1}, "2": {"b": 1}})
-    scores = retrieval.score(asked, {"1": ["z", "b", "a"], "2": []})
+    scores = retrieval.score(asked, {"2": [], "1": ["z", "b", "a"]})
     assert scores["nDCG@10"] == {"1": pytest.approx(1 / math.log2(3)), "2": 0}
     assert scores["R@10"] == {"1": 1, "2": 0}
+    assert [list(values) for values in scores.values()] == [["2", "1"], ["2", "1"]]  # the systems are compared in pairs
 
 
 def test_ranking_asks_both_searches_and_fuses_them(embedder):
@@ -233,12 +240,12 @@ def test_speed_of_an_empty_index_says_what_to_do(index, monkeypatch):
 
 
 def test_speed_prints_medians(capsys):
-    turns = {"first_token_ms": [100.0, 300.0, 200.0], "prompt_tokens": [600.0], "first_sentence_ms": []}
+    turns = dict.fromkeys(speed._TURN, [20.0]) | {"first_token_ms": [10000.0, 30000.0, 20000.0], "first_sentence_ms": []}
     speed.show(speed.Figures("a machine", "a model", (0.5, 1.0), turns, {"chat model": [2.0, 2.0]}, [30.0]))
     lines = {line[:36].strip(): line[36:].strip() for line in capsys.readouterr().out.splitlines()}
-    assert lines["first_token_ms"].startswith("200 ms (")
-    assert lines["prompt_tokens"] == "600 (n = 1)"
-    assert lines["first_sentence_ms"] == "none"
+    assert lines["evidence"] == "20 ms (n = 1)"
+    assert lines["first token"].startswith("20 s (")
+    assert lines["first sentence"] == "none"
     assert lines["chat model"].startswith("2 s (")
 
 

@@ -50,7 +50,13 @@ def test_paragraphs_under_a_heading_share_a_passage():
 
 @pytest.mark.parametrize(
     "between",
-    ["```mermaid\ngraph TD; A --> B\n```", "```dot\ndigraph { a -> b }\n```", "<!-- a comment, as long as it likes -->", "## Same", "---"],
+    [
+        "```mermaid\ngraph TD; A --> B\n```",
+        "```dot\ndigraph { a -> b }\n```",
+        "<!-- a comment, as long as it likes -->",
+        "## Same",
+        "---",
+    ],
     ids=["mermaid", "dot", "comment", "heading", "rule"],
 )
 def test_what_is_no_passage_is_not_swallowed_between_two_paragraphs(between):
@@ -179,7 +185,9 @@ BLOCK = st.one_of(
     st.integers(1, 60).map(lambda n: "| a | b |\n|---|---|\n" + "\n".join(f"| row {i} | some words |" for i in range(n))),
     st.integers(0, 60).map(lambda n: "```python\n" + "\n".join(f"    f({i})" for i in range(n)) + "\n```"),
     st.integers(1, 20).map(lambda n: "```mermaid\n" + "A --> B\n" * n + "```"),
-    st.sampled_from(["<!-- hidden -->", "---", "> quoted words", "    indented()", "[l]: https://example.org", "<div>html</div>"]),
+    st.sampled_from(
+        ["<!-- hidden -->", "---", "> quoted words", "    indented()", "[l]: https://example.org", "<div>html</div>"]
+    ),
     st.text(max_size=200),
 )
 

@@ -3,7 +3,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from assistant.events import Exchange
 from assistant.prompts import NOT_COVERED, SYSTEM, answer_prompt, condense_prompt, says_not_covered
+from knowledge.ingest import STARTER_COURSE
 from knowledge.passage import Passage
+from knowledge.sentences import sentence_spans
 
 EARLIER = (Exchange("What is a prior?", "The belief before the evidence."),)
 
@@ -79,3 +81,10 @@ def test_condensing_shows_the_conversation_in_order():
     assert request.content.startswith(
         "Student: What is a prior?\nAssistant: The belief before the evidence.\nStudent: And after it?"
     )
+
+
+def test_no_sentence_of_the_starter_course_is_taken_for_such_a_remark():
+    lessons = [path.read_text(encoding="utf-8") for path in STARTER_COURSE.glob("*.md")]
+    sentences = [text[start:end] for text in lessons for start, end in sentence_spans(text)]
+    assert len(sentences) > 1000
+    assert [sentence for sentence in sentences if says_not_covered(sentence)] == []

@@ -2,10 +2,11 @@ import pytest
 
 from assistant import runtime as module
 from assistant.course import open_index
-from assistant.runtime import Runtime, build, chat_models_here
+from assistant.runtime import Runtime, build, chat_models_here, warm
 from assistant.settings import Settings
 from knowledge.catalogue import SourceInfo
 from knowledge.errors import CourseError, MissingModel
+from knowledge.index import CourseIndex
 
 
 class Index:
@@ -58,6 +59,28 @@ def test_without_weights_there_is_no_runtime():
     assert chat_models_here() == []
     with pytest.raises(MissingModel, match="all-minilm"):
         build(Settings())
+
+
+def test_warming_opens_everything_that_a_question_needs(ingested, monkeypatch):
+    class Model:
+        def load(self):
+            opened.append("model")
+
+    def noting(name):
+        original = getattr(CourseIndex, name)
+
+        def noted(*args, **options):
+            opened.append(name)
+            return original(*args, **options)
+
+        return noted
+
+    opened = []
+    monkeypatch.setattr(module, "chat_model", lambda settings: Model())
+    for name in ("dense", "lexical"):
+        monkeypatch.setattr(CourseIndex, name, noting(name))
+    warm(Runtime(Settings(), ingested, None, None))
+    assert sorted(opened) == ["dense", "lexical", "model"]
 
 
 @pytest.mark.parametrize("harm", ["no folder", "garbage"])

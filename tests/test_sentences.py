@@ -90,7 +90,9 @@ code. More
     ]
 
 
-@pytest.mark.parametrize("wrapped", ["**greedy** and fast", "*sometimes* wrong", "-5 degrees below", "3.5 metres long", "1998 or so"])
+@pytest.mark.parametrize(
+    "wrapped", ["**greedy** and fast", "*sometimes* wrong", "-5 degrees below", "3.5 metres long", "1998 or so"]
+)
 def test_a_wrapped_line_is_no_list(wrapped):
     text = f"The algorithm is\n{wrapped}."
     assert sentences(text) == [text]
@@ -101,7 +103,30 @@ def test_nothing_gives_nothing():
 
 
 PIECES = st.sampled_from(
-    ["Cells grow", "e.g", "Fig", "3.14", "J", "x", ".", ". ", "!", "?", "…", " ", "\n", "\n\n", "\n- ", "\n1. ", "\n# ", "|", "`", "```\n", "*", '"']
+    [
+        "Cells grow",
+        "e.g",
+        "Fig",
+        "3.14",
+        "J",
+        "x",
+        ".",
+        ". ",
+        "!",
+        "?",
+        "…",
+        " ",
+        "\n",
+        "\n\n",
+        "\n- ",
+        "\n1. ",
+        "\n# ",
+        "|",
+        "`",
+        "```\n",
+        "*",
+        '"',
+    ]
 )
 
 

@@ -31,7 +31,7 @@ def list_turns(limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="
     table = Table("id", "asked", "question", "answer", "thumb", box=None, header_style="bold")
     turns = _history().turns(limit)
     for turn in turns:
-        outcome = f"[yellow]refused: {turn.refused}[/]" if turn.refused else escape(_short(turn.answer, 60))
+        outcome = f"[yellow]refused: {turn.refused}[/]" if turn.refused else escape(_short(turn.answer, 60) or "stopped")
         table.add_row(
             turn.id[:8], turn.asked_at[:16].replace("T", " "), escape(_short(turn.question, 50)), outcome, _THUMBS[turn.value]
         )

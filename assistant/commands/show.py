@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
@@ -61,7 +62,7 @@ def _show_quotes(cited: dict[int, Citation], console: Console) -> None:
     for number, citation in sorted(cited.items()):
         quote = re.sub(r"\s+", " ", citation.quote)
         console.print(Text(f"\n[{number}] {place(citation.passage)} ({citation.passage.source})", style="cyan"))
-        console.print(Text(f"    {quote}", style="italic"))
+        console.print(Padding(Text(quote, style="italic"), (0, 0, 0, 4), expand=False))
 
 
 def _summary(done: Done, dropped: int) -> str:

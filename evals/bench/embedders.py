@@ -36,8 +36,7 @@ _PACKAGES = {  # what only one of the two needs; chromadb brings those of onnxru
     "torch": "torch sentence-transformers transformers safetensors scikit-learn scipy joblib sympy mpmath networkx",
     "onnxruntime": "onnxruntime flatbuffers protobuf",
 }
-_CHILD = """import sys, time, psutil
-from pathlib import Path
+_CHILD = """from pathlib import Path; import sys, time, psutil
 from evals.bench.embedders import opened
 start = time.perf_counter()
 embedder = opened(*map(Path, sys.argv[1:]))
@@ -124,7 +123,7 @@ def export(folder: Path, target: Path) -> list[tuple[Path, Path]]:
 def _speed(embedders: dict[str, Embedder], sources: dict[str, tuple[Path, ...]]) -> None:
     chunked = (chunk(load(path, path.name), embedders["torch"].count_tokens) for path in sorted(STARTER_COURSE.glob("*.md")))
     texts = random.Random(0).sample([passage.searchable for _, passages in chunked for passage in passages], _PASSAGES)
-    queries = [case.question for case in read_cases("starter_dev")][:_QUERIES]
+    queries = [case.question for case in read_cases("starter_dev")[:_QUERIES]]
     vectors = {name: embedder.embed(texts) for name, embedder in embedders.items()}  # warms up too
     found: dict[str, list[list[float]]] = {name: [[], [], [], []] for name in embedders}
     for _ in track(range(_ROUNDS), description="Rounds", console=Console(stderr=True)):

@@ -25,7 +25,7 @@ from assistant.models import model_path
 from assistant.settings import go_offline, load_settings
 from evals.bench.machine import machine
 from knowledge.chunking import chunk
-from knowledge.embedding import Embedder, SentenceEmbedder, Vectors
+from knowledge.embedding import Embedder, SentenceEmbedder
 from knowledge.errors import CourseError
 from knowledge.lexical import LexicalIndex
 from knowledge.loaders.load import load
@@ -37,10 +37,8 @@ _TOP = 5  # passages that an answer may draw on
 _BATCH = 64
 _RESAMPLES = 10_000
 _SYSTEMS = ("dense", "BM25", "fused")
-_FILES = {
-    "cranfield": ("github.com/oussbenk/cranfield-trec-dataset", ("cran.all.1400.xml", "cran.qry.xml", "cranqrel.trec.txt")),
-    "chunking_eval": ("github.com/brandonstarxel/chunking_evaluation", ("questions_df.csv",)),
-}
+_CRANFIELD = "github.com/oussbenk/cranfield-trec-dataset"
+_CHUNKING = "github.com/brandonstarxel/chunking_evaluation"
 
 Ranking = list[str]
 Scores = dict[str, dict[str, float]]  # measure -> question id -> value
@@ -103,7 +101,7 @@ def read_cranfield(folder: Path) -> Collection:
     Raises:
         CourseError: a file is missing.
     """
-    documents, queries, qrels = _files(folder)
+    documents, queries, qrels = _files(folder, _CRANFIELD, "cran.all.1400.xml", "cran.qry.xml", "cranqrel.trec.txt")
     # The documents' file has no root element, so it is not XML; tags inside an abstract do not occur.
     texts = {}
     for entry in re.findall(r"<doc>(.*?)</doc>", documents.read_text(encoding="utf-8"), re.DOTALL):
@@ -127,12 +125,13 @@ def read_chunking(folder: Path, embedder: Embedder, settings: ChunkingSettings) 
     Raises:
         CourseError: a file is missing.
     """
-    (table,) = _files(folder)
+    (table,) = _files(folder, _CHUNKING, "questions_df.csv")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     collections = []
     for name in sorted({row["corpus_id"] for row in rows}):
-        document = load(folder / f"{name}.md", name)
+        (path,) = _files(folder, _CHUNKING, f"{name}.md")
+        document = load(path, name)
         _, passages = chunk(document, embedder.count_tokens, settings)
         asked = {f"{name}-{i}": row for i, row in enumerate(rows) if row["corpus_id"] == name}
         golds = {id_: [span["content"] for span in json.loads(row["references"])] for id_, row in asked.items()}
@@ -175,10 +174,11 @@ def with_gold(
 
 def rank(collection: Collection, embedder: Embedder, settings: RetrievalSettings) -> dict[str, dict[str, Ranking]]:
     """Passage ids, best first: by system ("dense", "BM25", "fused"), then question id."""
-    ids = list(collection.texts)
-    vectors = _embed(list(collection.texts.values()), embedder, collection.name)
+    ids, texts = list(collection.texts), list(collection.texts.values())
+    starts = track(range(0, len(texts), _BATCH), description=f"Embedding {collection.name}", console=Console(stderr=True))
+    vectors = np.concatenate([embedder.embed(texts[start : start + _BATCH]) for start in starts])
     asked = embedder.embed(list(collection.questions.values()))
-    lexical = LexicalIndex(ids, list(collection.texts.values()))
+    lexical = LexicalIndex(ids, texts)
     rankings: dict[str, dict[str, Ranking]] = {system: {} for system in _SYSTEMS}
     for (id_, question), vector in zip(collection.questions.items(), asked, strict=True):
         dense = [ids[i] for i in np.argsort(-(vectors @ vector), kind="stable")[: settings.candidates]]
@@ -192,11 +192,12 @@ def score(collection: Collection, rankings: dict[str, Ranking]) -> Scores:
     """nDCG@10 and recall@10 of each question; with gold spans also how much of the gold text is in the top 5."""
     import ir_measures
 
-    measures = [ir_measures.nDCG @ 10, ir_measures.R @ 10]
+    measures = (ir_measures.nDCG @ 10, ir_measures.R @ 10)
     relevant = {question: collection.relevant[question] for question in rankings}
     # Ranks as scores: trec_eval breaks ties by document name, and fused scores tie often.
     run = {question: {id_: -float(place) for place, id_ in enumerate(ranking)} for question, ranking in rankings.items()}
-    scores: Scores = {str(measure): {} for measure in measures}
+    # One order of questions for every system, since they are compared in pairs; ir_measures has its own.
+    scores: Scores = {str(measure): dict.fromkeys(rankings, 0.0) for measure in measures}
     for metric in ir_measures.iter_calc(measures, relevant, run):
         scores[str(metric.measure)][metric.query_id] = metric.value
     if collection.gold:
@@ -237,18 +238,12 @@ def _report(name: str, parts: Sequence[dict[str, Scores]], seed: int) -> None:
         print(f"{measure:<22}{row}   {differences.mean():+.3f} ({low:+.3f} to {high:+.3f}) over {best}")
 
 
-def _embed(texts: list[str], embedder: Embedder, name: str) -> Vectors:
-    starts = track(range(0, len(texts), _BATCH), description=f"Embedding {name}", console=Console(stderr=True))
-    return np.concatenate([embedder.embed(texts[start : start + _BATCH]) for start in starts])
-
-
 def _share(collection: Collection, question: str, passages: Ranking) -> float:
     held = collection.gold[question]
     return len(frozenset[int]().union(*(held.get(id_, ()) for id_ in passages))) / collection.gold_size[question]
 
 
-def _files(folder: Path) -> list[Path]:
-    source, names = _FILES[folder.name]
+def _files(folder: Path, source: str, *names: str) -> list[Path]:
     paths = [folder / name for name in names]
     for path in paths:
         if not path.is_file():

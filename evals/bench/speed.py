@@ -33,7 +33,15 @@ from knowledge.index import CourseIndex
 from knowledge.ingest import STARTER_COURSE, ingest
 
 _LESSONS = 3  # in each temporary index
-_TURN_UNITS = {"evidence_ms": " ms", "first_token_ms": " ms", "first_sentence_ms": " ms", "total_ms": " ms", "tokens_per_s": ""}
+_TURN = {  # by key of Done or its timings: name, factor and unit to print
+    "evidence_ms": ("evidence", 1, " ms"),
+    "first_token_ms": ("first token", 0.001, " s"),
+    "first_sentence_ms": ("first sentence", 0.001, " s"),
+    "total_ms": ("total", 0.001, " s"),
+    "tokens_per_s": ("tokens a second", 1, ""),
+    "prompt_tokens": ("prompt tokens", 1, ""),
+    "completion_tokens": ("answer tokens", 1, ""),
+}
 _CLOCK = "import sys, time; from pathlib import Path; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 _COLD = {
     "embedder, first vector": (
@@ -55,7 +63,7 @@ class Figures:
 
     Attributes:
         load: load averages of the last minute before and after; beyond the number of cores the times mean little.
-        turns: by figure; a refused question has no first sentence and perhaps no first token.
+        turns: by figure, in the order asked; a refused question has no first sentence and perhaps no first token.
         cold_start_s: by what was imported and loaded in a new process; its files may be in the system's cache.
     """
 
@@ -108,7 +116,7 @@ def answer_times(ready: Runtime, questions: Sequence[str]) -> dict[str, list[flo
     """Times and token counts of answered questions, by figure; leaves nothing in the history."""
     warm(ready)
     conversation = f"benchmark {uuid4().hex}"
-    figures: dict[str, list[float]] = {name: [] for name in (*_TURN_UNITS, "prompt_tokens", "completion_tokens")}
+    figures: dict[str, list[float]] = {name: [] for name in _TURN}
     try:
         for question in track(questions, description="Answering", console=Console(stderr=True)):
             turn = Turn(question, conversation)
@@ -140,8 +148,8 @@ def ingest_rates(embedder: Embedder, repeats: int, seed: int) -> list[float]:
 def show(figures: Figures) -> None:
     """Print median and quartiles."""
     print(f"{figures.machine}\nload average {figures.load[0]:.1f} before, {figures.load[1]:.1f} after\n\n{figures.model}")
-    for name, values in figures.turns.items():
-        _line(name, values, _TURN_UNITS.get(name, ""))
+    for key, (name, factor, unit) in _TURN.items():
+        _line(name, [factor * value for value in figures.turns[key]], unit)
     print("\nCold start, in a new process")
     for what, values in figures.cold_start_s.items():
         _line(what, values, " s")
