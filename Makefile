@@ -49,7 +49,10 @@ test: $(VENV)/.dev
 	$(call begin,Code of the lessons: about four minutes)
 	$(BIN)/python -m pytest -q -m lessons
 	$(call end)
-	$(call begin,Tests with real weights and a real browser: about five minutes)
+	$(call begin,Tests in a real browser: about two minutes)
+	$(BIN)/python -m pytest -q -m 'browser and not model' -rs
+	$(call end)
+	$(call begin,Tests with real weights: about four minutes)
 	$(BIN)/python -m pytest -q -m 'model and not lessons' -rs
 	$(call end)
 

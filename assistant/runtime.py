@@ -10,6 +10,7 @@ from assistant.course import open_index
 from assistant.history import History
 from assistant.llm.chat_llama import ChatLlama
 from assistant.models import manifest, model_path, state
+from assistant.prompts import answer_prompt
 from assistant.settings import Settings, load_settings, thread_count
 from course_guard.grounding import OverlapVerifier
 from knowledge.index import CourseIndex
@@ -109,7 +110,11 @@ def runtime() -> Runtime:
 
 
 def warm(ready: Runtime) -> None:
-    """Load weights and index now, so that the first question does not wait for them."""
+    """Load weights and index now, so that the first question does not wait for them.
+
+    One token is generated: that touches the weights, which are mapped rather than read, and leaves the rules of the prompt,
+    with which every prompt begins, in the model's cache.
+    """
     ready.index.dense(ready.index.embedder.embed(["warm up"])[0], k=1)
     ready.index.lexical()
-    chat_model(ready.settings).load()
+    chat_model(ready.settings).invoke(answer_prompt([], (), "Ready?"), max_tokens=1)

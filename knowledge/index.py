@@ -60,7 +60,8 @@ class CourseIndex:
         if (folder / _CATALOGUE).exists():
             with _exclusive(folder):
                 Catalogue.erase(folder / _CATALOGUE)
-                shutil.rmtree(folder / _CHROMA, ignore_errors=True)
+                if (folder / _CHROMA).exists():
+                    shutil.rmtree(folder / _CHROMA)
                 (folder / _UNSWEPT).unlink(missing_ok=True)
 
     # Reading

@@ -61,11 +61,14 @@ class CourseRetriever(BaseRetriever):
         """
         k = k or self.k
         vector = self.index.embedder.embed([question])[0]
-        dense = self.index.dense(vector, self.settings.candidates)
-        lexical = self.index.lexical()
-        sparse = lexical.search(question, self.settings.candidates)
-        fused = fuse([[id_ for id_, _ in dense], [id_ for id_, _ in sparse]], self.settings.rrf_k)
-        passages = self.index.catalogue.passages(fused)
+        for _ in range(3):  # a document that is being replaced may be found neither by its old passages nor by its new ones
+            dense = self.index.dense(vector, self.settings.candidates)
+            lexical = self.index.lexical()
+            sparse = lexical.search(question, self.settings.candidates)
+            fused = fuse([[id_ for id_, _ in dense], [id_ for id_, _ in sparse]], self.settings.rrf_k)
+            passages = self.index.catalogue.passages(fused)
+            if len(passages) == len(fused):
+                break
         best_of_text: dict[str, str] = {}  # the same words in two documents are shown once
         for id_ in fused:
             if id_ in passages:

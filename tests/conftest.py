@@ -1,6 +1,7 @@
 """What all tests share: a toy course, an embedder without weights, and a fence around the machine."""
 
 import multiprocessing
+import multiprocessing.forkserver
 import re
 import shutil
 import socket
@@ -138,10 +139,11 @@ def ingested(index: "CourseIndex", course_dir: Path) -> "CourseIndex":
 
 
 @pytest.fixture(scope="session")
-def processes() -> "ForkServerContext":
+def processes() -> ForkServerContext:
     """Makes processes of their own, forked from one that has imported Chroma and opened nothing."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["knowledge.ingest", "knowledge.retrieval", "knowledge.store", "bm25s"])
+    multiprocessing.forkserver.ensure_running()  # it imports while the first test does
     return context
 
 

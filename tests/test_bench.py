@@ -23,7 +23,7 @@ from knowledge.loaders.load import load
 from knowledge.retrieval import CourseRetriever
 from knowledge.settings import ChunkingSettings, RetrievalSettings
 
-pytest.importorskip("ir_measures")
+ir_measures = pytest.importorskip("ir_measures")
 
 ABSTRACTS = """<doc><docno>1</docno><title>shear flow
 past a plate .</title><author>li</author><text>shear flow past a plate .
@@ -101,12 +101,20 @@ def test_missing_corpus_is_named_with_its_source(data, embedder):
         retrieval.read_chunking(data / "chunking_eval", embedder, ChunkingSettings())
 
 
-def test_chunking_set_is_cut_by_corpus_and_every_copy_of_the_gold_text_counts(data, embedder):
+def test_chunking_set_is_cut_by_corpus(data, embedder):
     money, stars = retrieval.read_chunking(data / "chunking_eval", embedder, ChunkingSettings())
     assert (money.name, stars.name) == ("money", "stars")
     assert list(stars.questions.values()) == ["What about Stars?"]
-    (question,) = money.relevant
-    assert money.relevant[question].keys() == {id_ for id_, text in money.texts.items() if "Bonds" in text}
+    assert list(money.relevant.values()) == [dict.fromkeys(money.texts, 1)]  # a corpus of three lines is one passage
+
+
+def test_every_copy_of_the_gold_text_counts(tmp_path, embedder):
+    gold = "Bonds pay interest every year."
+    fillers = [" ".join(f"{stem}{i:02}" for i in range(30)) + "." for stem in ("Aa", "Bb", "Cc")]
+    document, passages = cut(tmp_path, embedder, f"{gold} {fillers[0]}\n\n{fillers[1]}\n\n{gold} {fillers[2]}\n")
+    found = retrieval.with_gold("money", document, passages, {"q": "What do bonds pay?"}, {"q": [gold]})
+    assert found.relevant == {"q": {p.id: 1 for p in passages if "Bonds" in p.text}}
+    assert len(found.relevant["q"]) == 2 < len(passages)
 
 
 def test_passages_with_the_same_text_are_one(tmp_path, embedder):
@@ -145,11 +153,18 @@ def test_gold_share_counts_characters_of_all_spans_found_by_any_passage(tmp_path
 
 
 def test_scores_follow_the_order_of_the_ranking_and_nothing_found_is_zero():
-    asked = retrieval.Collection("toy", {}, {"1": "?", "2": "?"}, {"1": {"b": 1}, "2": {"b": 1}})
-    scores = retrieval.score(asked, {"2": [], "1": ["z", "b", "a"]})
+    asked = retrieval.Collection("toy", {}, {"1": "?", "2": "?"}, {"1": {"z": 1}, "2": {"z": 1}})
+    scores = retrieval.score(asked, {"1": ["a", "z", "b"], "2": []})
     assert scores["nDCG@10"] == {"1": pytest.approx(1 / math.log2(3)), "2": 0}
     assert scores["R@10"] == {"1": 1, "2": 0}
-    assert [list(values) for values in scores.values()] == [["2", "1"], ["2", "1"]]  # the systems are compared in pairs
+
+
+def test_scores_keep_the_order_of_questions_so_that_systems_are_compared_in_pairs(monkeypatch):
+    calc = ir_measures.iter_calc
+    monkeypatch.setattr(ir_measures, "iter_calc", lambda *args: reversed(list(calc(*args))))
+    asked = retrieval.Collection("toy", {}, {"1": "?", "2": "?"}, {"1": {"z": 1}, "2": {"z": 1}})
+    for values in retrieval.score(asked, {"1": ["z"], "2": ["a"]}).values():
+        assert list(values.items()) == [("1", 1), ("2", 0)]
 
 
 def test_ranking_asks_both_searches_and_fuses_them(embedder):
@@ -218,10 +233,20 @@ def test_answer_times_leave_nothing_after_a_failure(ready, monkeypatch):
 
 
 def test_ingest_rates_are_of_different_lessons(embedder, course_dir, monkeypatch):
+    parts = []
+
+    def ingest(index, part):
+        parts.append(part)
+        return real(index, part)
+
+    real = speed.ingest
+    monkeypatch.setattr(speed, "ingest", ingest)
     monkeypatch.setattr(speed, "STARTER_COURSE", course_dir)
     monkeypatch.setattr(speed, "_LESSONS", 2)
     rates = speed.ingest_rates(embedder, repeats=3, seed=0)
-    assert len(rates) == 2  # three lessons make two parts
+    assert [len(part) for part in parts] == [2, 1]
+    assert len({lesson for part in parts for lesson in part}) == 3
+    assert len(rates) == 2
     assert all(rate > 0 for rate in rates)
 
 

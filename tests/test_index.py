@@ -1,6 +1,7 @@
 """One course on disk, seen by several threads and processes."""
 
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,8 @@ from knowledge.ingest import ingest
 from knowledge.loaders.markdown import markdown_document
 from knowledge.passage import Document
 from knowledge.retrieval import CourseRetriever
+
+pytestmark = pytest.mark.usefixtures("processes")
 
 QUOKKA = "# Quokkas\n\nThe quokka is a small wallaby of Rottnest Island.\n"
 
@@ -114,11 +117,25 @@ def test_a_document_comes_back_as_it_was(index):
 def test_replacing_leaves_nothing_of_the_old(index):
     with index.writing():
         put(index, "a.md", "# A\n\nAll about wombats.")
+        assert index.lexical().search("wombats", 5)
+        old, _ = index.dense(index.embedder.embed(["wombats"])[0], 5)[0]
         put(index, "a.md", QUOKKA)
     assert len(index.catalogue.all_passages()) == len(index.sources()) == 1
-    assert stored(index) == set(index.catalogue.passage_ids())
+    assert stored(index) == set(index.catalogue.passage_ids()) != {old}
     assert index.lexical().search("wombats", 5) == []
     assert index.lexical().search("quokka", 5)
+    assert [id_ for id_, _ in index.dense(index.embedder.embed(["quokka"])[0], 5)] == index.catalogue.passage_ids()
+
+
+def test_a_replacement_that_fails_half_way_leaves_the_old(index):
+    with index.writing():
+        old = put(index, "a.md", QUOKKA)
+    new = markdown_document(Path("a.md"), b"new", "a.md", "# New\n\nAll new.")
+    sections, passages = chunk(new, index.embedder.count_tokens)
+    with pytest.raises(sqlite3.IntegrityError):
+        index.catalogue.put(new, sections, [*passages, *passages])
+    assert index.document(old.id) == old
+    assert [p.text for p in index.catalogue.all_passages()] == ["The quokka is a small wallaby of Rottnest Island."]
 
 
 def test_removing_forgets_one_document(ingested, course_dir):
@@ -273,34 +290,34 @@ def test_reopening_leaks_no_files(ingested, tmp_path):
 
 
 def test_threads_search_while_another_ingests(ingested, course_dir):
+    written = -1  # the version that the index is known to hold; a search that begins now must find no older one
     stop = threading.Event()
-    problems: list[BaseException | str] = []
+    problems: list[object] = []
     retriever = CourseRetriever(index=ingested)
 
     def search(question: str) -> None:
         while not stop.is_set():
+            oldest = written
             try:
-                before = {p.id for p in ingested.catalogue.all_passages()}
-                found = retriever.retrieve(question)
-                after = set(ingested.catalogue.passage_ids())
-                ids = {item.passage.id for item in found.passages}
-                if not found.passages or not ids <= before | after | seen:
-                    problems.append(f"{question}: {ids - before - after}")
+                found = retriever.retrieve(question, k=20).passages
             except BaseException as error:
                 problems.append(error)
                 raise
+            texts = [item.passage.text for item in found if Path(item.passage.source).name == "plants.md"]
+            versions = [int(text.split("version ")[1][0]) if "version " in text else -1 for text in texts]
+            if not versions or min(versions) < oldest:
+                problems.append((question, oldest, texts))
 
-    seen: set[str] = set()
     questions = ["rubisco", "base rate", "Kepler law", "quokka", "oxygen", "perihelion", "posterior", "NADPH"]
     threads = [threading.Thread(target=search, args=(question,)) for question in questions]
     for thread in threads:
         thread.start()
-    for number in range(4):
-        for name in ("plants.md", "quokka.md"):
-            (course_dir / name).write_text(f"{QUOKKA}\nThis is version {number} of {name} with rubisco and oxygen.")
+    for number in range(5):
+        (course_dir / "plants.md").write_text(f"{QUOKKA}\nThis is version {number}, with rubisco and oxygen.")
+        (course_dir / f"more{number}.md").write_text(f"# More\n\nMore number {number} of base rates.")
         report = ingest(ingested, [course_dir])
-        assert len(report.added) + len(report.replaced) == 2
-        seen |= set(ingested.catalogue.passage_ids())
+        assert (len(report.added), len(report.replaced)) == (1, 1)
+        written = number
     stop.set()
     for thread in threads:
         thread.join(timeout=30)

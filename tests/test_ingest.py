@@ -19,6 +19,8 @@ from knowledge.index import CourseIndex
 from knowledge.ingest import STARTER_COURSE, IngestReport, Progress, ingest
 from knowledge.retrieval import CourseRetriever
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 Content = dict[str, tuple[str, tuple[str, ...]]]
 
 
@@ -325,7 +327,7 @@ def test_killed_before_the_sweep_a_rerun_without_changes_sweeps(processes, inges
     live = set(ingested.catalogue.passage_ids())
     assert stored(ingested) > live
     assert {id_ for id_, _ in ingested.dense(ingested.embedder.embed(["oldword"])[0], 20)} <= live
-    assert ingest(ingested, [course_dir]).unchanged == 5
+    assert ingest(CourseIndex(ingested.folder, BagOfWordsEmbedder()), [course_dir]).unchanged == 5
     assert stored(ingested) == live
 
 

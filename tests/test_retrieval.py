@@ -97,6 +97,11 @@ def test_k_is_the_most_that_comes_back(ingested):
     assert {item.passage.id for item in everything} == set(ingested.catalogue.passage_ids())
 
 
+@pytest.mark.parametrize("question", [COVERED, UNCOVERED])
+def test_relevance_does_not_depend_on_how_many_are_wanted(ingested, question):
+    assert len({retriever(ingested).retrieve(question, k=k).relevance for k in (1, 2, 5, 50)}) == 1
+
+
 @pytest.mark.parametrize("threshold", [0, 0.5])
 def test_an_empty_course_covers_nothing_and_opens_no_chroma(index, threshold, monkeypatch):
     monkeypatch.setattr("knowledge.store.VectorStore", None)

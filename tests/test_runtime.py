@@ -2,6 +2,7 @@ import pytest
 
 from assistant import runtime as module
 from assistant.course import open_index
+from assistant.prompts import SYSTEM
 from assistant.runtime import Runtime, build, chat_models_here, warm
 from assistant.settings import Settings
 from knowledge.catalogue import SourceInfo
@@ -63,7 +64,9 @@ def test_without_weights_there_is_no_runtime():
 
 def test_warming_opens_everything_that_a_question_needs(ingested, monkeypatch):
     class Model:
-        def load(self):
+        def invoke(self, messages, max_tokens):
+            assert messages[0].content[0]["text"] == SYSTEM  # what every prompt begins with stays in the cache
+            assert max_tokens == 1
             opened.append("model")
 
     def noting(name):
