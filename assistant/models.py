@@ -91,9 +91,7 @@ class ModelSpec(_Row):
 def manifest() -> dict[str, ModelSpec]:
     """Read models.toml: the models by name, in the order of the file."""
     tables = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
-    return TypeAdapter(dict[str, ModelSpec]).validate_python(
-        {name: {"name": name, **table} for name, table in tables.items()}
-    )
+    return TypeAdapter(dict[str, ModelSpec]).validate_python({name: {"name": name, **table} for name, table in tables.items()})
 
 
 def find_spec(name: str) -> ModelSpec:

@@ -171,3 +171,11 @@ def test_no_text_makes_it_fail(texts, question, sentence):
     for citation in support.citations:
         source = passages[citation.number - 1]
         assert source.text[citation.start - OFFSET : citation.end - OFFSET] == citation.quote
+
+
+def test_a_fragment_is_understood_as_the_answer_to_its_question(embedder):
+    question = "With which probability is each unit kept by dropout during training?"
+    check = OverlapVerifier(embedder).against([passage(DROPOUT, 1)], question).check
+    assert quotes(check("0.5.")) == [(1, "Each unit is kept with a probability of 0.5.")]
+    assert not check("0.8.").citations
+    assert not check("Anders Krogh.").citations

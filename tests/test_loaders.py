@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from knowledge.errors import UnreadableFile
 from knowledge.loaders import archive as archive_module
 from knowledge.loaders import load as load_module
-from knowledge.loaders.builder import pretty
+from knowledge.loaders.builder import plain, pretty
 from knowledge.loaders.load import MAX_BYTES, SUFFIXES, load
 from knowledge.loaders.pdf_layout import Line, pieces, without_furniture
 from knowledge.loaders.text import mend
@@ -339,7 +339,9 @@ def test_pdf_outline_gives_headings_where_sizes_do_not(tmp_path):
     assert document.title == "1.2 Learning rate"
 
 
-@pytest.mark.parametrize("title", ["untitled", "(anonymous)", "(unspecified)", "Microsoft Word - notes.docx", "C:\\x\\y", "12", "notes.tex"])
+@pytest.mark.parametrize(
+    "title", ["untitled", "(anonymous)", "(unspecified)", "Microsoft Word - notes.docx", "C:\\x\\y", "12", "notes.tex"]
+)
 def test_pdf_title_that_is_none(title, load_bytes):
     assert load_bytes("my-notes.pdf", files.pdf([[("Some words.", 11, "Helvetica")]], title)).title == "My notes"
 
@@ -736,3 +738,16 @@ def test_broken_copies_never_crash(suffix):
         for _ in range(chance.randrange(1, 20)):
             flipped[chance.randrange(len(flipped))] = chance.randrange(256)
         survives(suffix, bytes(flipped))
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("A* search", "A* search"),
+        ("**Bold** and `code`", "Bold and code"),
+        ("***Both***", "Both"),
+        ("snake_case", "snake_case"),
+    ],
+)
+def test_only_paired_marks_are_taken_from_a_heading(heading, words):
+    assert plain(heading) == words

@@ -23,6 +23,8 @@ from assistant.web import app_root
 from assistant.web.marking import CLOSE, OPEN, marked, safe_markdown, surroundings
 from knowledge.errors import CourseError
 
+pytestmark = pytest.mark.browser  # no Chromium, but a served page
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -28,7 +28,6 @@ def serve(
     """Serve the web page until Ctrl-C.
 
     Examples:
-
         lectern serve --open
 
         lectern serve --port 8080

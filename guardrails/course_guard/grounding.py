@@ -26,6 +26,7 @@ _THOUSANDS = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:[,\u00a0\u2009\u202f]\d{3})+(
 _NUMBER = re.compile(r"(?<![\w.])\.?\d+(?:\.\d+)*")
 _SMALL_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_SMALL_NUMBERS.split())}
+_FRAGMENT = 3  # content words
 _YES = re.compile(r"\W*yes\b", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not|no|never|cannot|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 
@@ -89,6 +90,7 @@ class OverlapChecker:
     def __init__(self, passages: Sequence[Passage], question: str, embedder: Embedder, settings: GroundingSettings) -> None:
         self._embedder = embedder
         self._settings = settings
+        self._question = question
         self._question_terms = _terms(question)
         self._sources = [
             _Source(number, passage, passage.start + a, passage.start + b, passage.text[a:b], _terms(passage.text[a:b]))
@@ -111,7 +113,9 @@ class OverlapChecker:
             return Support(0.0, (), "It says nothing that could be checked.")
         if missing := _claimed_numbers(sentence) - self._numbers:
             return Support(0.0, (), f"No source has the number {', '.join(sorted(missing))}.")
-        similarity = self._vectors @ self._embedder.embed([sentence])[0]
+        # "63.2%" means something only as an answer, so a fragment is compared with and without its question.
+        readings = [sentence, f"{self._question} {sentence}"] if len(wanted) <= _FRAGMENT else [sentence]
+        similarity = (self._vectors @ self._embedder.embed(readings).T).mean(axis=1)
         scores = np.array([self._score(s, wanted, float(c)) for s, c in zip(self._sources, similarity, strict=True)])
         best = int(scores.argmax())
         probability = min(1.0, float(scores[best]))

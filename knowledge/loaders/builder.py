@@ -9,6 +9,7 @@ from knowledge.loaders.text import mend
 from knowledge.passage import Block, BlockKind, Document
 
 _LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
+_PAIRED = re.compile(r"(\*+|`+)(?=\S)(.+?)(?<=\S)\1")  # a lone mark is meant, as in "A* search"
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 
 
@@ -103,7 +104,8 @@ def one_line(text: str) -> str:
 
 def plain(heading: str) -> str:
     """Return a Markdown heading without links, emphasis and code marks."""
-    return one_line(re.sub(r"[*`]+|(?<!\w)_+|_+(?!\w)", "", _LINK.sub(r"\1", heading)))
+    unmarked = _PAIRED.sub(r"\2", _PAIRED.sub(r"\2", _LINK.sub(r"\1", heading)))  # twice: code inside emphasis
+    return one_line(re.sub(r"(?<!\w)_+|_+(?!\w)", "", unmarked))
 
 
 def pretty(stem: str) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _ONE_AT_A_TIME = Lock()  # PDFium is not thread-safe
 _MONOSPACED = re.compile(r"mono|courier|consol|code|typewriter|cmtt|menlo|monaco|inconsolata", re.IGNORECASE)
 _NO_TITLE = re.compile(
-    r"untitled|anonymous|unspecified|microsoft|powerpoint|\.(?:docx?|pptx?|tex|dvi|indd|pdf|odt|rtf)$|[/\\]|\A\W*\d*\W*\Z", re.IGNORECASE
+    r"untitled|anonymous|unspecified|microsoft|powerpoint|\.(?:docx?|pptx?|tex|dvi|indd|pdf|odt|rtf)$|[/\\]|\A\W*\d*\W*\Z",
+    re.IGNORECASE,
 )
 _OUTLINE_DEPTH = 6
 
