@@ -50,10 +50,10 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m lessons
 	$(call end)
 	$(call begin,Tests in a real browser: about two minutes)
-	$(BIN)/python -m pytest -q -m 'browser and not model' -rs
+	$(BIN)/python -m pytest -q -m 'browser and not model'
 	$(call end)
 	$(call begin,Tests with real weights: about four minutes)
-	$(BIN)/python -m pytest -q -m 'model and not lessons' -rs
+	$(BIN)/python -m pytest -q -m 'model and not lessons'
 	$(call end)
 
 lint: $(VENV)/.dev
