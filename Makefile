@@ -30,7 +30,7 @@ chat: $(VENV)/.base
 	$(LECTERN) models pull
 	$(call end)
 	if [ ! -e $(VENV)/.starter ] || [ "$$($(LECTERN) sources list --json)" = "[]" ]; then
-	  $(call begin,Index of the starter course: about a minute the first time)
+	  $(call begin,Index of the starter course: about half a minute the first time)
 	  $(LECTERN) ingest --starter
 	  touch $(VENV)/.starter
 	  $(call end)
@@ -46,13 +46,13 @@ test: $(VENV)/.dev
 	$(call begin,Fast tests: about a minute)
 	$(BIN)/python -m pytest -q
 	$(call end)
-	$(call begin,Code of the lessons: about four minutes)
+	$(call begin,Code of the lessons: about two minutes)
 	$(BIN)/python -m pytest -q -m lessons
 	$(call end)
 	$(call begin,Tests in a real browser: about two minutes)
 	$(BIN)/python -m pytest -q -m 'browser and not model'
 	$(call end)
-	$(call begin,Tests with real weights: about four minutes)
+	$(call begin,Tests with real weights: about two minutes)
 	$(BIN)/python -m pytest -q -m 'model and not lessons'
 	$(call end)
 
@@ -81,7 +81,7 @@ $(VENV)/.created:
 	$(call end)
 
 $(VENV)/.llama: $(VENV)/.created assistant/llm/build.cmake constraints.txt
-	@$(call begin,llama.cpp for this processor: three to five minutes on two cores)
+	@$(call begin,llama.cpp for this processor: about three minutes on two cores)
 	CMAKE_ARGS="$(LLAMA_FLAGS)" CMAKE_BUILD_PARALLEL_LEVEL="$$(nproc)" $(PIP) install -v --no-deps --no-binary llama-cpp-python \
 	  "$$(grep ^llama-cpp-python== constraints.txt)" 2>&1 | tee -a $(LOG) \
 	  | { grep --line-buffered -oE '\[[0-9]+/[0-9]+\] ' || true; } | while read -r step; do printf '\r   compiling %s  ' "$$step"; done \
@@ -100,7 +100,7 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 	$(call end)
 
 $(VENV)/.base: $(VENV)/.torch $(VENV)/.llama pyproject.toml constraints.txt
-	@$(call begin,Python packages: about 150 MB)
+	@$(call begin,Python packages: about 150 MB, two minutes)
 	$(PIP) install -c constraints.txt -e . $(run_or_show_log)
 	touch $@
 	$(call end)

@@ -46,6 +46,8 @@ def main(
         if out:
             with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"case": case.id, **results[-1][1].as_json()}, ensure_ascii=False) + "\n")
+    # The reader's history is not the place for these.
+    ready.history.delete([answer.done.turn_id for _, answer in results if answer.done])
     _report(results, ready)
 
 
