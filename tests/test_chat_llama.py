@@ -31,7 +31,7 @@ def test_a_file_that_is_no_model_is_a_course_error(tmp_path):
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(MissingModel, match="broken.gguf cannot be loaded"):
-        ChatLlama(path=path).load()
+        ChatLlama(path=path).invoke("Hello")
 
 
 # With weights
@@ -44,7 +44,7 @@ def model():
     except MissingModel as error:
         pytest.skip(str(error))
     small = ChatLlama(path=path, context=2048, threads=1, max_tokens=40)
-    small.load()
+    small.count_tokens("Hello")  # loads it
     return small
 
 

@@ -36,7 +36,8 @@ class ChatLlama(BaseChatModel):
     whose computation an engine may keep; this one keeps the common beginning of prompts and ignores it.
 
     `stream(..., stop_event=event)` ends within about a second of the event being set, also while the prompt is being read.
-    Generation is greedy, so the same prompt gives the same answer.
+    Generation is greedy: the same prompt after the same one before gives the same answer. What is in the cache changes how the
+    rest is batched, and so the last bits of the numbers: near ties may then fall otherwise.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -55,11 +56,6 @@ class ChatLlama(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": self.path.name, "context": self.context}
-
-    def load(self) -> None:
-        """Read the weights now rather than at the first question."""
-        with self._lock:
-            _ = self._llama
 
     @cached_property
     def _llama(self) -> "Llama":
