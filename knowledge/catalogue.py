@@ -1,21 +1,25 @@
 """What the course consists of right now: documents, sections and passages in one SQLite file.
 
 The catalogue is the truth. Vectors and BM25 follow it: a passage that the catalogue does not hold is never returned, so one
-SQLite transaction per document makes ingest atomic, whatever happens to the other two.
+SQLite transaction per document makes ingest atomic, whatever happens to the other two. The vectors of sentences lie in the same
+file, but come before their passage and go after it, as its own vector does in Chroma.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from knowledge.errors import IndexMismatch
 from knowledge.passage import Block, Document, Passage, Section
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
@@ -28,13 +32,15 @@ CREATE TABLE IF NOT EXISTS passages (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
     document_id TEXT NOT NULL REFERENCES documents(id) ON DELETE CASCADE, section_id TEXT NOT NULL, heading TEXT NOT NULL,
     page INTEGER, cell INTEGER, start INTEGER NOT NULL, "end" INTEGER NOT NULL, text TEXT NOT NULL, tokens INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS sentences (passage_id TEXT PRIMARY KEY, spans BLOB NOT NULL, vectors BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS sections_of ON sections (document_id);
 CREATE INDEX IF NOT EXISTS passages_of ON passages (document_id);
+CREATE INDEX IF NOT EXISTS passages_in ON passages (section_id);
 """
 # Deleting the file instead would pull it from under the readers of other processes.
 _ERASE = f"""
 BEGIN IMMEDIATE;
-DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS sections; DROP TABLE IF EXISTS documents;
+DROP TABLE IF EXISTS sentences; DROP TABLE IF EXISTS passages; DROP TABLE IF EXISTS sections; DROP TABLE IF EXISTS documents;
 {_SCHEMA}
 DELETE FROM meta WHERE key <> 'generation';
 UPDATE meta SET value = value + 1;
@@ -58,6 +64,19 @@ class SourceInfo:
     passages: int
     tokens: int
     added_at: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sentences:
+    """The sentences of one passage.
+
+    Attributes:
+        spans: half-open character ranges of `Passage.text`, in reading order.
+        vectors: their unit vectors, shape (len(spans), dimension); half precision moves a cosine by less than 0.001.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    vectors: NDArray[np.float16]
 
 
 class Catalogue:
@@ -89,9 +108,10 @@ class Catalogue:
             for key, wanted in self._made_with.items():
                 found = self._meta(db, key)
                 if found not in (wanted, None):
+                    back = "Go back to that model, or" if key == "embedder" else "Lectern has changed;"
                     raise IndexMismatch(
                         f"The index in {self._path.parent} was made with {key} {found}, but this is {key} {wanted}.",
-                        "Go back to that model, or build the index anew: lectern ingest --rebuild PATH...",
+                        f"{back} build the index anew: lectern ingest --rebuild, with --starter or the paths of your course.",
                     )
 
     @staticmethod
@@ -175,7 +195,18 @@ class Catalogue:
         """A section, or None."""
         with closing(self._connect()) as db:
             row = db.execute("SELECT * FROM sections WHERE id = ?", (section_id,)).fetchone()
-        return None if row is None else Section(**{**dict(row), "heading": tuple(json.loads(row["heading"]))})
+        return None if row is None else _section(row)
+
+    def sections(self) -> list[Section]:
+        """Every section, in the order of ingest, those of a document in reading order."""
+        with closing(self._connect()) as db:
+            return [_section(row) for row in db.execute("SELECT * FROM sections ORDER BY rowid")]
+
+    def passages_in(self, section_id: str) -> tuple[Passage, ...]:
+        """The passages of a section in reading order; none if there is no such section."""
+        with closing(self._connect()) as db:
+            rows = db.execute(f"{_PASSAGE_QUERY} WHERE p.section_id = ? ORDER BY p.number", (section_id,))
+            return tuple(_passage(row) for row in rows)
 
     def passages(self, ids: Iterable[str]) -> dict[str, Passage]:
         """The passages that exist among `ids`, by id."""
@@ -193,6 +224,25 @@ class Catalogue:
         with closing(self._connect()) as db:
             return [row["id"] for row in db.execute("SELECT id FROM passages ORDER BY number")]
 
+    def put_sentences(self, sentences: Mapping[str, Sentences]) -> None:
+        """Store the sentences of passages, by passage id, which `put` may make visible later."""
+        rows = [
+            (id_, np.array(found.spans, dtype=np.int32).tobytes(), found.vectors.tobytes()) for id_, found in sentences.items()
+        ]
+        with closing(self._connect()) as db, db:
+            db.executemany("INSERT OR REPLACE INTO sentences VALUES (?, ?, ?)", rows)
+
+    def sentences(self, ids: Iterable[str]) -> dict[str, Sentences]:
+        """The stored sentences of passages, by passage id."""
+        with closing(self._connect()) as db:
+            query = "SELECT * FROM sentences WHERE passage_id IN (SELECT value FROM json_each(?))"
+            return {row["passage_id"]: _sentences(row) for row in db.execute(query, (json.dumps(list(ids)),))}
+
+    def sweep_sentences(self) -> None:
+        """Forget the sentences of passages that are not there."""
+        with closing(self._connect()) as db, db:
+            db.execute("DELETE FROM sentences WHERE passage_id NOT IN (SELECT id FROM passages)")
+
 
 def _connect(path: Path) -> sqlite3.Connection:
     # A connection per call: cheap beside embedding, and safe in the many threads of a web server.
@@ -201,6 +251,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA foreign_keys=ON")
     return db
+
+
+def _section(row: sqlite3.Row) -> Section:
+    return Section(**{**dict(row), "heading": tuple(json.loads(row["heading"]))})
+
+
+def _sentences(row: sqlite3.Row) -> Sentences:
+    spans = np.frombuffer(row["spans"], dtype=np.int32).reshape(-1, 2)
+    vectors = np.frombuffer(row["vectors"], dtype=np.float16).reshape(len(spans), -1)
+    return Sentences(tuple((start, end) for start, end in spans.tolist()), vectors)
 
 
 def _passage(row: sqlite3.Row) -> Passage:

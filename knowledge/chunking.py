@@ -4,10 +4,12 @@ A passage is made of whole sentences, table rows or code lines of one heading; a
 common heading path, so that it can serve as one block of evidence in a prompt.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import groupby
 from os.path import commonprefix
+from typing import TypeVar
 
 from knowledge.loaders.builder import plain
 from knowledge.passage import Block, Document, Passage, Section
@@ -15,6 +17,7 @@ from knowledge.sentences import sentence_spans
 from knowledge.settings import ChunkingSettings
 
 TokenCounter = Callable[[str], int]
+_T = TypeVar("_T")
 
 # A tokenizer may take a long string without spaces (Thai, base64) for one unknown token; it must not become one huge passage.
 _CHARACTERS_A_TOKEN = 10
@@ -47,7 +50,9 @@ def chunk(
     """
     settings = settings or ChunkingSettings()
     pieces = list(_pieces(document, count_tokens, settings.passage_tokens))
-    groups = [group for run in _runs(document, pieces) for group in _pack(run, settings.passage_tokens)]
+    groups = [
+        group for run in _runs(document, pieces) for group in _pack(run, lambda piece: piece.tokens, settings.passage_tokens)
+    ]
     sections: list[Section] = []
     passages: list[Passage] = []
     for members in _sections(groups, settings.section_tokens):
@@ -125,37 +130,27 @@ def _are_neighbours(document: Document, a: _Piece, b: _Piece) -> bool:
     return not document.text[a.end : b.start].strip()  # a heading, a diagram or a comment would become part of the passage
 
 
-def _pack(run: list[_Piece], limit: int) -> Iterator[list[_Piece]]:
-    """Fill passages evenly rather than greedily, so that no run ends in a scrap of one short sentence."""
-    total = sum(piece.tokens for piece in run)
+def _pack(run: Sequence[_T], tokens: Callable[[_T], int], limit: int) -> Iterator[list[_T]]:
+    """Fill evenly rather than greedily, so that no run ends in a scrap: one short sentence, or a section of one passage."""
+    total = sum(map(tokens, run))
     target = total / max(1, -(-total // limit))
-    group: list[_Piece] = []
+    group: list[_T] = []
     size = 0
-    for piece in run:
-        too_big = size + piece.tokens > limit
-        if group and (too_big or size + piece.tokens / 2 > target):
+    for item in run:
+        more = tokens(item)
+        if group and (size + more > limit or size + more / 2 > target):
             yield group
             group, size = [], 0
-        group.append(piece)
-        size += piece.tokens
+        group.append(item)
+        size += more
     if group:
         yield group
 
 
 def _sections(groups: list[list[_Piece]], limit: int) -> Iterator[list[list[_Piece]]]:
     """Join neighbouring passages while they fit and share at least the top heading."""
-    members: list[list[_Piece]] = []
-    size = 0
-    for group in groups:
-        tokens = sum(piece.tokens for piece in group)
-        related = not members or group[0].heading[:1] == members[0][0].heading[:1]
-        if members and (size + tokens > limit or not related):
-            yield members
-            members, size = [], 0
-        members.append(group)
-        size += tokens
-    if members:
-        yield members
+    for _, related in groupby(groups, key=lambda group: group[0].heading[:1]):
+        yield from _pack(list(related), lambda group: sum(piece.tokens for piece in group), limit)
 
 
 def _passage(document: Document, section: Section, group: list[_Piece]) -> Passage:

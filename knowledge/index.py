@@ -1,31 +1,33 @@
 """One course on disk: catalogue, vectors and BM25 kept in step, seen as one object.
 
-Order of every write: vectors first, then the catalogue's transaction, and at the end of a run the removal of vectors that the
-catalogue no longer knows. Killed anywhere in between, the catalogue still describes a complete course; vectors that it does
-not know are ignored, and swept by the next run.
+Order of every write: vectors of passages and of their sentences first, then the catalogue's transaction, and at the end of a
+run the removal of vectors that the catalogue no longer knows. Killed anywhere in between, the catalogue still describes a
+complete course; vectors that it does not know are ignored, and swept by the next run.
 """
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from filelock import FileLock, Timeout
 
-from knowledge.catalogue import Catalogue, SourceInfo
+from knowledge.catalogue import Catalogue, Sentences, SourceInfo
 from knowledge.embedding import Embedder, Vectors
 from knowledge.errors import IndexBusy
 from knowledge.lexical import LexicalIndex
 from knowledge.passage import Document, Passage, Section
+from knowledge.sentences import sentence_spans
 
 if TYPE_CHECKING:
     from knowledge.store import VectorStore
 
 
 _CATALOGUE, _CHROMA, _LOCK = "catalogue.sqlite", "chroma", "writing.lock"
-_UNSWEPT = "unswept"  # a file that exists while Chroma may hold vectors that the catalogue does not know
+_UNSWEPT = "unswept"  # a file that exists while there may be vectors of passages that the catalogue does not know
 
 
 class CourseIndex:
@@ -77,6 +79,18 @@ class CourseIndex:
     def section(self, section_id: str) -> Section | None:
         """A section, or None."""
         return self.catalogue.section(section_id)
+
+    def sections(self) -> list[Section]:
+        """Every section, in the order of ingest, those of a document in reading order."""
+        return self.catalogue.sections()
+
+    def section_passages(self, section_id: str) -> tuple[Passage, ...]:
+        """The passages of a section in reading order; none if there is no such section."""
+        return self.catalogue.passages_in(section_id)
+
+    def sentences(self, ids: Sequence[str]) -> dict[str, Sentences]:
+        """Spans and stored unit vectors of the sentences of passages, by passage id; unknown ids are left out."""
+        return self.catalogue.sentences(ids)
 
     def dense(self, vector: Vectors, k: int) -> list[tuple[str, float]]:
         """Up to `k` passage ids with cosine similarity to a unit vector, best first."""
@@ -144,17 +158,21 @@ class CourseIndex:
                     self._refresh()
                     store = self._open_store()
                     store.delete(sorted(set(store.ids()) - set(self.catalogue.passage_ids())))
+                    self.catalogue.sweep_sentences()
                 unswept.unlink()
 
     def embed(self, passages: Sequence[Passage]) -> None:
-        """Store the vectors of passages that `put` will make visible; those that are there already cost nothing."""
+        """Store the vectors of passages, and of their sentences, that `put` will make visible; those there are cost nothing."""
         (self.folder / _UNSWEPT).touch()
         with self._lock:
             self._refresh()
             store = self._open_store()
         # Not under the lock: a batch takes seconds, and questions shall not wait for it.
-        present = set(store.ids([p.id for p in passages]))
+        ids = [p.id for p in passages]
+        present = set(store.ids(ids))
         store.add([p for p in passages if p.id not in present])
+        present = set(self.catalogue.sentences(ids))
+        self.catalogue.put_sentences(embedded_sentences({p.id: p.text for p in passages if p.id not in present}, self.embedder))
 
     def put(self, document: Document, sections: Sequence[Section], passages: Sequence[Passage]) -> None:
         """Add or replace a document; call inside `writing()`."""
@@ -183,6 +201,28 @@ class CourseIndex:
         # Our own vectors are already in the open store; only what is derived from the catalogue must be rebuilt.
         self._seen_generation = self.catalogue.generation
         self._lexical = self._live = None
+
+
+def embedded_sentences(texts: Mapping[str, str], embedder: Embedder) -> dict[str, Sentences]:
+    """Find and embed the sentences of passages.
+
+    Args:
+        texts: of the passages, by id.
+        embedder: is called once, because batches of sentences of similar length are fastest.
+
+    Returns:
+        The sentences by passage id.
+    """
+    spans = {id_: tuple(sentence_spans(text)) for id_, text in texts.items()}
+    sentences = list(dict.fromkeys(texts[id_][start:end] for id_ in texts for start, end in spans[id_]))  # table rows recur
+    if not sentences:
+        return {id_: Sentences((), np.zeros((0, 0), dtype=np.float16)) for id_ in texts}
+    row = {sentence: number for number, sentence in enumerate(sentences)}
+    vectors = embedder.embed(sentences).astype(np.float16)
+    return {
+        id_: Sentences(spans[id_], vectors[np.array([row[text[a:b]] for a, b in spans[id_]], dtype=int)])
+        for id_, text in texts.items()
+    }
 
 
 @contextmanager

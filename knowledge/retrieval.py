@@ -1,22 +1,25 @@
 """Question -> ranked passages, or none when the course does not seem to cover it.
 
-Dense and BM25 rankings are fused by reciprocal rank (Cormack, Clarke and Buettcher, 2009). Whether there is anything to
-answer from is a separate decision: a relevance between 0 and 1 from two signals that fail on different questions.
+Dense and BM25 scores are fused, each as a share of its search's best: how much better one passage is than the next is what
+ranks alone forget (Bruch, Gai and Ingber, 2023). Whether there is anything to answer from is a separate decision: a relevance
+between 0 and 1 from two signals that fail on different questions.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
+from knowledge.embedding import Vectors
 from knowledge.index import CourseIndex
 from knowledge.lexical import LexicalIndex, terms
-from knowledge.passage import RankedPassage
+from knowledge.passage import Passage, RankedPassage
 from knowledge.settings import RetrievalSettings
 
 # Logistic weights of (bias, best cosine similarity, share of the question's rare words found), fitted by
@@ -33,11 +36,15 @@ class Retrieved:
         passages: best first; nearest passages even if they are below the threshold.
         relevance: 0 to 1, how likely the course covers the question.
         covered: whether relevance reaches the threshold.
+        signals: what relevance was computed from, see `signals`.
+        vector: the question's unit vector, shape (dimension,).
     """
 
     passages: tuple[RankedPassage, ...]
     relevance: float
     covered: bool
+    signals: tuple[float, float] = (0.0, 0.0)
+    vector: Vectors = field(default_factory=lambda: np.zeros(0, dtype=np.float32), compare=False, repr=False)
 
 
 class CourseRetriever(BaseRetriever):
@@ -65,24 +72,26 @@ class CourseRetriever(BaseRetriever):
             dense = self.index.dense(vector, self.settings.candidates)
             lexical = self.index.lexical()
             sparse = lexical.search(question, self.settings.candidates)
-            fused = fuse([[id_ for id_, _ in dense], [id_ for id_, _ in sparse]], self.settings.rrf_k)
+            fused = fuse([dense, sparse])
             passages = self.index.catalogue.passages(fused)
             if len(passages) == len(fused):
                 break
-        best_of_text: dict[str, str] = {}  # the same words in two documents are shown once
-        for id_ in fused:
-            if id_ in passages:
-                best_of_text.setdefault(passages[id_].text, id_)
-        best = list(best_of_text.values())[: max(k, _JUDGED)]
+        best = _distinct(fused, passages)[:k]
+        # Judged on the passages that the weights were fitted on: as many, and chosen by reciprocal rank.
+        judged = _distinct(reciprocal_ranks([dense, sparse], self.settings.rrf_k), passages)[:_JUDGED]
         similarity = dict(dense)
-        missing = [id_ for id_ in best if id_ not in similarity]
+        missing = [id_ for id_ in dict.fromkeys((*best, *judged)) if id_ not in similarity]
         if missing:  # found by BM25 only
             stored = self.index.vectors(missing)
             similarity.update((id_, float(v @ vector)) for id_, v in stored.items())
-        found = tuple(RankedPassage(passages[id_], fused[id_], similarity.get(id_, 0.0)) for id_ in best)
-        # Judged on as many passages as the weights were fitted on, however few the caller wants.
-        chance = relevance(*signals(question, found[:_JUDGED], lexical)) if found else 0.0
-        return Retrieved(found[:k], chance, bool(found) and chance >= self.settings.threshold)
+
+        def ranked(ids: list[str]) -> tuple[RankedPassage, ...]:
+            return tuple(RankedPassage(passages[id_], fused[id_], similarity.get(id_, 0.0)) for id_ in ids)
+
+        if not best:
+            return Retrieved((), 0.0, False, vector=vector)
+        seen = signals(question, ranked(judged), lexical)
+        return Retrieved(ranked(best), relevance(*seen), relevance(*seen) >= self.settings.threshold, seen, vector)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **_: Any
@@ -98,13 +107,41 @@ class CourseRetriever(BaseRetriever):
         ]
 
 
-def fuse(rankings: list[list[str]], k: int = 60) -> dict[str, float]:
-    """Reciprocal rank fusion: score = sum over rankings of 1 / (k + rank), ranks from 1; best first."""
+def fuse(searches: Sequence[Sequence[tuple[str, float]]]) -> dict[str, float]:
+    """Mean over searches of a passage's score as a share of the best one, 0 where it was not found; best first.
+
+    Args:
+        searches: each a list of (id, score), best first.
+    """
     scores: dict[str, float] = {}
-    for ranking in rankings:
-        for rank, id_ in enumerate(ranking, start=1):
+    for found in searches:
+        best = max((score for _, score in found), default=0.0)
+        for id_, score in found:
+            share = max(0.0, score) / best if best > 0 else 0.0
+            scores[id_] = scores.get(id_, 0.0) + share / len(searches)
+    return _best_first(scores)
+
+
+def reciprocal_ranks(searches: Sequence[Sequence[tuple[str, float]]], k: int = 60) -> dict[str, float]:
+    """Reciprocal rank fusion (Cormack, Clarke and Buettcher, 2009): the sum of 1 / (k + rank), ranks from 1; best first."""
+    scores: dict[str, float] = {}
+    for found in searches:
+        for rank, (id_, _) in enumerate(found, start=1):
             scores[id_] = scores.get(id_, 0.0) + 1.0 / (k + rank)
+    return _best_first(scores)
+
+
+def _best_first(scores: dict[str, float]) -> dict[str, float]:
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
+
+
+def _distinct(ids: Iterable[str], passages: Mapping[str, Passage]) -> list[str]:
+    """Those that still exist, the same words in two documents once."""
+    of_text: dict[str, str] = {}
+    for id_ in ids:
+        if id_ in passages:
+            of_text.setdefault(passages[id_].text, id_)
+    return list(of_text.values())
 
 
 def signals(question: str, ranked: Sequence[RankedPassage], lexical: LexicalIndex) -> tuple[float, float]:

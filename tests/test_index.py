@@ -9,6 +9,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import BagOfWordsEmbedder
 
@@ -21,6 +22,7 @@ from knowledge.ingest import ingest
 from knowledge.loaders.markdown import markdown_document
 from knowledge.passage import Document
 from knowledge.retrieval import CourseRetriever
+from knowledge.sentences import sentence_spans
 
 pytestmark = pytest.mark.usefixtures("processes")
 
@@ -110,8 +112,37 @@ def test_a_document_comes_back_as_it_was(index):
     (info,) = index.sources()
     assert (info.document_id, info.source, info.title) == (document.id, "a.md", "Straße")
     assert (info.passages, info.tokens) == (len(passages), sum(p.tokens for p in passages))
+    assert index.sections() == sections
+    assert [p for section in sections for p in index.section_passages(section.id)] == passages
     assert index.document("unknown") is None
     assert index.section("unknown") is None
+    assert index.section_passages("unknown") == ()
+
+
+def test_sentences_come_with_their_vectors(ingested):
+    passages = ingested.catalogue.all_passages()
+    found = ingested.sentences([*(p.id for p in passages), "unknown"])
+    assert found.keys() == {p.id for p in passages}
+    for passage in passages:
+        sentences = found[passage.id]
+        assert list(sentences.spans) == sentence_spans(passage.text)
+        expected = ingested.embedder.embed([passage.text[a:b] for a, b in sentences.spans])
+        assert sentences.vectors.dtype == np.float16
+        assert sentences.vectors == pytest.approx(expected, abs=1e-3)
+
+
+def test_sentences_go_with_their_passage(ingested, course_dir):
+    plants = [p.id for p in ingested.catalogue.all_passages() if p.source.endswith("plants.md")]
+    assert ingested.sentences(plants).keys() == set(plants)
+    ingested.remove(str(course_dir / "plants.md"))
+    assert ingested.sentences(plants) == {}
+    with ingested.writing():
+        put(ingested, "quokka.md", QUOKKA)
+        (old,) = (p.id for p in ingested.catalogue.all_passages() if p.source == "quokka.md")
+        put(ingested, "quokka.md", QUOKKA + "It smiles.")
+    assert ingested.sentences([old]) == {}
+    CourseIndex.erase(ingested.folder)
+    assert ingested.sentences([p.id for p in ingested.catalogue.all_passages()]) == {}
 
 
 def test_replacing_leaves_nothing_of_the_old(index):
@@ -197,7 +228,7 @@ def test_another_embedder_is_refused_with_a_remedy_and_erasing_helps(ingested, c
 
 def test_an_index_of_another_version_is_refused(index, monkeypatch):
     monkeypatch.setattr("knowledge.catalogue.SCHEMA_VERSION", "0")
-    with pytest.raises(IndexMismatch, match="schema"):
+    with pytest.raises(IndexMismatch, match=r"schema.*Lectern has changed.*lectern ingest --rebuild"):
         CourseIndex(index.folder, index.embedder)
 
 

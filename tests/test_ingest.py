@@ -18,6 +18,7 @@ from knowledge.embedding import Vectors
 from knowledge.index import CourseIndex
 from knowledge.ingest import STARTER_COURSE, IngestReport, Progress, ingest
 from knowledge.retrieval import CourseRetriever
+from knowledge.sentences import sentence_spans
 
 pytestmark = pytest.mark.usefixtures("processes")
 
@@ -73,7 +74,10 @@ def big(marker: str, passages: int = 150) -> str:
 
 
 def test_a_second_run_embeds_nothing_and_opens_no_chroma(ingested, embedder, course_dir, monkeypatch):
-    assert len(embedder.embedded) == len(ingested.catalogue.passage_ids()) > 5
+    passages = ingested.catalogue.all_passages()
+    assert len(passages) > 5
+    sentences = {p.text[a:b] for p in passages for a, b in sentence_spans(p.text)}
+    assert sorted(embedder.embedded) == sorted([*(p.searchable for p in passages), *sentences])  # each once
     embedder.embedded.clear()
     fresh = CourseIndex(ingested.folder, embedder)
     monkeypatch.setattr("knowledge.store.VectorStore", None)
@@ -91,7 +95,10 @@ def test_a_change_replaces_its_document_and_no_other(ingested, embedder, course_
     (course_dir / "new.md").write_text("# New\n\nA quokka.")
     report = ingest(ingested, [course_dir])
     assert (names(report.added), names(report.replaced), report.unchanged) == (["new.md"], ["plants.md"], 2)
-    assert report.passages == len(embedder.embedded) == 2
+    assert report.passages == 2
+    assert sorted(embedder.embedded) == sorted(
+        ["Fungi\nFungi are no plants.", "Fungi are no plants.", "New\nA quokka.", "A quokka."]
+    )
     after = content(ingested)
     assert {name for name in after if after[name] != before.get(name)} == {"new.md", "plants.md"}
     assert stored(ingested) == set(ingested.catalogue.passage_ids())
@@ -232,24 +239,26 @@ def test_an_interrupt_frees_the_index(index, course_dir):
 
 
 class SlowEmbedder(BagOfWordsEmbedder):
-    """A millisecond a text; dies by SIGKILL while it embeds the text that holds `fatal`."""
+    """A millisecond a text; dies by SIGKILL while it embeds a text that holds `fatal`, or is `fatal` if it is `exact`."""
 
-    def __init__(self, fatal: str = "") -> None:
-        self._fatal = fatal
+    def __init__(self, fatal: str = "", exact: bool = False) -> None:
+        self._fatal, self._exact = fatal, exact
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        if self._fatal and any(self._fatal in text for text in texts):
+        if self._fatal and any(self._fatal == text if self._exact else self._fatal in text for text in texts):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(len(texts) / 1000)
         return super().embed(texts)
 
 
-def ingest_slowly(folder: Path, course: Path, started: Event, fatal: str = "", in_sweep: bool = False) -> None:
+def ingest_slowly(
+    folder: Path, course: Path, started: Event, fatal: str = "", exact: bool = False, in_sweep: bool = False
+) -> None:
     if in_sweep:
         from knowledge.store import VectorStore
 
         VectorStore.delete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    index = CourseIndex(folder, SlowEmbedder(fatal))
+    index = CourseIndex(folder, SlowEmbedder(fatal, exact))
     started.set()
     ingest(index, [course])
 
@@ -331,10 +340,20 @@ def test_killed_before_the_sweep_a_rerun_without_changes_sweeps(processes, inges
     assert stored(ingested) == live
 
 
+def test_sentences_that_a_killed_run_did_not_reach_are_embedded_by_the_next(processes, ingested, embedder, course_dir):
+    (course_dir / "quokka.md").write_text("The quokka digs burrows. It smiles.")
+    run_and_kill(processes, ingested.folder, course_dir, fatal="It smiles.", exact=True)
+    embedder.embedded.clear()
+    assert names(ingest(ingested, [course_dir]).added) == ["quokka.md"]
+    assert embedder.embedded == ["The quokka digs burrows.", "It smiles."]
+    (passage,) = (p for p in ingested.catalogue.all_passages() if "quokka" in p.text)
+    assert ingested.sentences([passage.id])[passage.id].spans == ((0, 24), (25, 35))
+
+
 def test_vectors_of_a_killed_run_are_used_by_the_next(processes, ingested, embedder, course_dir):
     (course_dir / "big.md").write_text(big("axolotl"))
     run_and_kill(processes, ingested.folder, course_dir, fatal="axolotl100")
     embedder.embedded.clear()
     report = ingest(ingested, [course_dir])
     assert report.passages == 150
-    assert len(embedder.embedded) == 150 - 64
+    assert len(embedder.embedded) == 2 * (150 - 64)  # passages and sentences

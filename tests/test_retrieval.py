@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from knowledge.index import CourseIndex
 from knowledge.ingest import ingest
 from knowledge.passage import RankedPassage
-from knowledge.retrieval import CourseRetriever, Retrieved, fuse, relevance, signals
+from knowledge.retrieval import CourseRetriever, Retrieved, fuse, reciprocal_ranks, relevance, signals
 from knowledge.settings import RetrievalSettings
 
 COVERED = "What does rubisco do in the Calvin cycle?"
@@ -35,11 +35,25 @@ def assert_similarities_are_exact(index: CourseIndex, question: str, found: Retr
 
 
 def test_fusion_by_hand():
-    fused = fuse([["a", "b", "c"], ["c", "a"], []], k=60)
-    assert fused == pytest.approx({"a": 1 / 61 + 1 / 62, "c": 1 / 63 + 1 / 61, "b": 1 / 62})
+    fused = fuse([[("a", 0.8), ("b", 0.4), ("c", 0.2)], [("c", 10.0), ("a", 6.0)]])
+    assert fused == pytest.approx({"a": (1 + 0.6) / 2, "c": (0.25 + 1) / 2, "b": 0.5 / 2})
     assert list(fused) == ["a", "c", "b"]
-    assert list(fuse([["a", "b", "c"], ["c"]], k=1)) == ["c", "a", "b"]
     assert fuse([]) == fuse([[], []]) == {}
+
+
+def test_fusion_does_not_stumble_over_searches_that_find_nothing_good():
+    assert fuse([[("a", -0.1), ("b", -0.2)], []]) == {"a": 0, "b": 0}
+    assert list(fuse([[("a", -0.1), ("b", -0.2)], [("b", 3.0)]])) == ["b", "a"]
+    assert fuse([[("a", 0.5), ("b", -0.2)], []]) == {"a": 0.5, "b": 0}
+
+
+def test_reciprocal_ranks_by_hand():
+    a, b, c = (("a", 9.0), ("b", 8.0), ("c", 1.0))
+    ranks = reciprocal_ranks([[a, b, c], [c, a], []], k=60)
+    assert ranks == pytest.approx({"a": 1 / 61 + 1 / 62, "c": 1 / 63 + 1 / 61, "b": 1 / 62})
+    assert list(ranks) == ["a", "c", "b"]
+    assert list(reciprocal_ranks([[a, b, c], [c]], k=1)) == ["c", "a", "b"]
+    assert reciprocal_ranks([]) == reciprocal_ranks([[], []]) == {}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,24 @@ def test_k_is_the_most_that_comes_back(ingested):
     assert len(retriever(ingested, k=2).retrieve(COVERED, k=3).passages) == 3
     everything = retriever(ingested, k=50).retrieve(COVERED).passages
     assert {item.passage.id for item in everything} == set(ingested.catalogue.passage_ids())
+
+
+@pytest.mark.parametrize("question", [COVERED, UNCOVERED])
+def test_relevance_is_judged_on_the_passages_that_its_weights_were_fitted_on(ingested, question):
+    """The five best by reciprocal rank, whatever order the passages come in."""
+    vector = ingested.embedder.embed([question])[0]
+    dense, lexical = ingested.dense(vector, 50), ingested.lexical()
+    judged = list(reciprocal_ranks([dense, lexical.search(question, 50)]))[:5]
+    stored, passages = ingested.vectors(judged), ingested.catalogue.passages(judged)
+    ranked = [RankedPassage(passages[id_], 0.0, float(stored[id_] @ vector)) for id_ in judged]
+    found = retriever(ingested).retrieve(question)
+    assert found.signals == pytest.approx(signals(question, ranked, lexical), abs=1e-4)
+    assert found.relevance == relevance(*found.signals)
+
+
+def test_the_vector_of_the_question_comes_along(ingested):
+    found = retriever(ingested).retrieve(COVERED)
+    assert found.vector.tolist() == ingested.embedder.embed([COVERED])[0].tolist()
 
 
 @pytest.mark.parametrize("question", [COVERED, UNCOVERED])

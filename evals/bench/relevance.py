@@ -8,8 +8,7 @@ from assistant.course import open_index
 from assistant.settings import go_offline, load_settings
 from evals.bench.machine import machine
 from evals.cases import Case, read_cases
-from knowledge.lexical import LexicalIndex
-from knowledge.retrieval import RELEVANCE_WEIGHTS, CourseRetriever, relevance, signals
+from knowledge.retrieval import RELEVANCE_WEIGHTS, CourseRetriever, relevance
 
 
 def main() -> None:
@@ -20,11 +19,9 @@ def main() -> None:
     from sklearn.metrics import roc_auc_score
 
     print(machine())
-    index = open_index(load_settings())
-    retriever = CourseRetriever(index=index)
-    lexical = index.lexical()
+    retriever = CourseRetriever(index=open_index(load_settings()))
     development, reported = read_cases("starter_dev"), read_cases("starter")
-    x = np.array([_signals(case, retriever, lexical) for case in development])
+    x = np.array([_signals(case, retriever) for case in development])
     y = np.array([case.answerable for case in development])
     fit = LogisticRegression(class_weight="balanced", C=10.0).fit(x, y)
     print(f"development questions: {y.sum()} covered, {(~y).sum()} not")
@@ -33,7 +30,7 @@ def main() -> None:
     fitted = (float(fit.intercept_[0]), *(float(weight) for weight in fit.coef_[0]))
     print(f"weights: fitted {tuple(round(w, 2) for w in fitted)}, in use {RELEVANCE_WEIGHTS}")
     for name, cases in (("development", development), ("reported", reported)):
-        scores = np.array([relevance(*_signals(case, retriever, lexical)) for case in cases])
+        scores = np.array([relevance(*_signals(case, retriever)) for case in cases])
         covered = np.array([case.answerable for case in cases])
         print(f"\n{name}: threshold, covered but refused, not covered but let through")
         for threshold in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
@@ -42,8 +39,8 @@ def main() -> None:
             )
 
 
-def _signals(case: Case, retriever: CourseRetriever, lexical: LexicalIndex) -> tuple[float, float]:
-    return signals(case.question, retriever.retrieve(case.question).passages, lexical)
+def _signals(case: Case, retriever: CourseRetriever) -> tuple[float, float]:
+    return retriever.retrieve(case.question).signals
 
 
 if __name__ == "__main__":

@@ -52,6 +52,16 @@ class Which(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Corpus:
+    """One document of the chunking set; questions and the texts that answer them, verbatim, by question id."""
+
+    name: str
+    path: Path
+    questions: dict[str, str]
+    golds: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
     """Passages, questions and which passages answer which question.
 
@@ -125,18 +135,30 @@ def read_chunking(folder: Path, embedder: Embedder, settings: ChunkingSettings) 
     Raises:
         CourseError: a file is missing.
     """
+    collections = []
+    for corpus in read_corpora(folder):
+        document = load(corpus.path, corpus.name)
+        _, passages = chunk(document, embedder.count_tokens, settings)
+        collections.append(with_gold(corpus.name, document, passages, corpus.questions, corpus.golds))
+    return collections
+
+
+def read_corpora(folder: Path) -> list[Corpus]:
+    """The documents of the chunking set with their questions, by name.
+
+    Raises:
+        CourseError: a file is missing.
+    """
     (table,) = _files(folder, _CHUNKING, "questions_df.csv")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    collections = []
+    corpora = []
     for name in sorted({row["corpus_id"] for row in rows}):
         (path,) = _files(folder, _CHUNKING, f"{name}.md")
-        document = load(path, name)
-        _, passages = chunk(document, embedder.count_tokens, settings)
         asked = {f"{name}-{i}": row for i, row in enumerate(rows) if row["corpus_id"] == name}
         golds = {id_: [span["content"] for span in json.loads(row["references"])] for id_, row in asked.items()}
-        collections.append(with_gold(name, document, passages, {id_: row["question"] for id_, row in asked.items()}, golds))
-    return collections
+        corpora.append(Corpus(name, path, {id_: row["question"] for id_, row in asked.items()}, golds))
+    return corpora
 
 
 def with_gold(
@@ -181,10 +203,11 @@ def rank(collection: Collection, embedder: Embedder, settings: RetrievalSettings
     lexical = LexicalIndex(ids, texts)
     rankings: dict[str, dict[str, Ranking]] = {system: {} for system in _SYSTEMS}
     for (id_, question), vector in zip(collection.questions.items(), asked, strict=True):
-        dense = [ids[i] for i in np.argsort(-(vectors @ vector), kind="stable")[: settings.candidates]]
-        sparse = [passage for passage, _ in lexical.search(question, settings.candidates)]
-        for system, ranking in zip(_SYSTEMS, (dense, sparse, list(fuse([dense, sparse], settings.rrf_k))), strict=True):
-            rankings[system][id_] = ranking
+        similarity = vectors @ vector
+        dense = [(ids[i], float(similarity[i])) for i in np.argsort(-similarity, kind="stable")[: settings.candidates]]
+        sparse = lexical.search(question, settings.candidates)
+        for system, found in zip(_SYSTEMS, (dict(dense), dict(sparse), fuse([dense, sparse])), strict=True):
+            rankings[system][id_] = list(found)
     return rankings
 
 
