@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from course_guard.settings import GroundingSettings
 from knowledge.errors import CourseError
-from knowledge.settings import ChunkingSettings, RetrievalSettings, StrictModel
+from knowledge.settings import ChunkingSettings, EvidenceSettings, RetrievalSettings, StrictModel
 
 
 class ModelSettings(StrictModel):
@@ -33,12 +33,23 @@ class ModelSettings(StrictModel):
     threads: int = Field(0, ge=0, le=256, description="0 takes every core that this process may use")
 
 
+class EngineSettings(StrictModel):
+    """What the engine keeps of what it has computed, and how it shares the processor."""
+
+    memory_mb: int = Field(448, ge=64, description="computed state in memory, of all conversations together")
+    disk_mb: int = Field(4096, ge=0, description="saved state of course sections, least recently used goes first; 0 saves none")
+    parallel: int = Field(8, ge=1, le=32, description="answers written at the same time; more wait their turn")
+    warm: bool = Field(True, description="compute the state of sections while nobody asks")
+    drafts: bool = Field(True, description="guess ahead from the evidence where that is faster; the answer stays the same")
+    join: bool = Field(False, description="join the states of several sections: fast, but only an approximation")
+    link_tokens: int = Field(16, ge=0, le=64, description="first tokens of a joined section that are computed in place")
+
+
 class AnswerSettings(StrictModel):
     """What an answer is made of."""
 
-    sources: int = Field(4, ge=1, le=10, description="passages that the model answers from")
     max_tokens: int = Field(220, ge=32, le=2048, description="longest answer")
-    earlier_turns: int = Field(2, ge=0, le=10, description="earlier questions and answers that the model sees")
+    earlier_turns: int = Field(2, ge=0, le=10, description="earlier questions and answers that the model sees at least")
 
 
 class Settings(BaseSettings):
@@ -54,15 +65,22 @@ class Settings(BaseSettings):
     )
     embedder: str = Field("all-minilm-l6-v2", description="a name of `lectern models list`")
     model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
     answer: AnswerSettings = AnswerSettings()
     chunking: ChunkingSettings = ChunkingSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     grounding: GroundingSettings = GroundingSettings()
 
     @property
     def index_dir(self) -> Path:
         """The course index."""
         return self.data_dir / "index"
+
+    @property
+    def states_dir(self) -> Path:
+        """Computed state of course sections."""
+        return self.data_dir / "states"
 
     @property
     def history_file(self) -> Path:

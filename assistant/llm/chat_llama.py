@@ -1,8 +1,4 @@
-"""A quantised GGUF model on this machine's CPU as a LangChain chat model, through llama-cpp-python.
-
-The prompt's common beginning with the previous one stays in the model's cache and is not computed again, so callers put what
-changes least first. One answer at a time; others wait their turn.
-"""
+"""A quantised GGUF model on this machine's CPU as a LangChain chat model, on the engine of this folder."""
 
 import codecs
 import threading
@@ -14,17 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
-from knowledge.errors import CourseError, MissingModel
+from assistant.llm.job import Mark, Piece, Request
+from assistant.settings import EngineSettings
+from knowledge.errors import CourseError
 
 if TYPE_CHECKING:
-    from llama_cpp import Llama
+    from assistant.llm.kv import StateStore
+    from assistant.llm.scheduler import Scheduler
 
-_SLICE = 64  # prompt tokens between two looks at the stop signal: about a second on two cores
-_WAIT = 0.2  # seconds between two looks at it while another answer is being written
+_BATCH = 128  # rows of one pass over the weights: about a second and a half of prompt on two cores
+_SEQUENCES = 64  # conversations and sections in memory
 _SLOT = "\ue000"  # private use: no template contains it
 _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
@@ -32,12 +31,12 @@ _ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "
 class ChatLlama(BaseChatModel):
     """LangChain chat model over a .gguf file; loads on first use.
 
-    Message content may be text or a list of `{"type": "text", "text": ..., "cache_key": ...}` blocks. The key names a block
-    whose computation an engine may keep; this one keeps the common beginning of prompts and ignores it.
+    Message content may be text or a list of `{"type": "text", "text": ..., "cache_key": ...}` blocks. The state of the prompt
+    up to the end of a block with a key is kept on disk, with the key as its label, and loaded by every prompt that begins so.
 
-    `stream(..., stop_event=event)` ends within about a second of the event being set, also while the prompt is being read.
-    Generation is greedy: the same prompt after the same one before gives the same answer. What is in the cache changes how the
-    rest is batched, and so the last bits of the numbers: near ties may then fall otherwise.
+    Any number of threads may call it; their answers share the engine. `stream(..., stop_event=event)` ends when the event is
+    set, or when its iterator is closed. Generation is greedy. What else is computed in the same batch changes the last bits of
+    the numbers, so near ties may fall otherwise from one time to the next.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -46,8 +45,10 @@ class ChatLlama(BaseChatModel):
     context: int = 4096
     threads: int = 2
     max_tokens: int = 256
+    states: Path | None = None  # folder of saved states; None keeps none
+    engine: EngineSettings = EngineSettings()
 
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+    _building: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @property
     def _llm_type(self) -> str:
@@ -57,62 +58,96 @@ class ChatLlama(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": self.path.name, "context": self.context}
 
-    @cached_property
-    def _llama(self) -> "Llama":
-        from llama_cpp import Llama
+    @property
+    def scheduler(self) -> "Scheduler":
+        """The engine at work; loads it."""
+        with self._building:
+            return self._scheduler
 
-        try:
-            return Llama(
-                str(self.path),
-                n_ctx=self.context,
-                n_batch=_SLICE,
-                n_ubatch=_SLICE,
-                n_threads=self.threads,
-                n_threads_batch=self.threads,
-                flash_attn=True,
-                verbose=False,
-            )
-        except ValueError as error:
-            remedy = "Fetch it anew: lectern models pull. If it is whole, lower model.context in the settings."
-            raise MissingModel(f"{self.path} cannot be loaded: {error}.", remedy) from error
+    @cached_property
+    def _scheduler(self) -> "Scheduler":
+        import atexit
+
+        from assistant.llm.engine import Engine
+        from assistant.llm.kv import StateStore
+        from assistant.llm.scheduler import Scheduler
+
+        engine = Engine(self.path, self.engine.memory_mb << 20, self.context, _SEQUENCES, self.threads, _BATCH)
+        budget = self.engine.disk_mb << 20
+        store = StateStore(self.states, budget, engine.identity) if self.states and budget else None
+        scheduler = Scheduler(engine, store, self.engine.parallel)
+        atexit.register(scheduler.close)  # not in the middle of a computation
+        return scheduler
 
     @cached_property
     def _template(self) -> Any:
         from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-        llama = self._llama
-        if "tokenizer.chat_template" not in llama.metadata:
+        engine = self.scheduler.engine
+        if engine.chat_template is None:
             raise CourseError(f"{self.path} has no chat template.", "Choose a model that was made for chat (instruct).")
-        return Jinja2ChatFormatter(
-            template=llama.metadata["tokenizer.chat_template"],
-            eos_token=self._piece(llama.token_eos()),
-            bos_token=self._piece(llama.token_bos()),
+        bos, eos = (
+            engine.piece(t, special=True).decode("utf-8", "replace") if t >= 0 else "" for t in (engine.bos, engine.eos)
         )
-
-    def _piece(self, token: int) -> str:
-        return self._llama.detokenize([token], special=True).decode("utf-8", "replace") if token >= 0 else ""
+        return Jinja2ChatFormatter(template=engine.chat_template, eos_token=eos, bos_token=bos)
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
-        """The exact tokens that the model will read.
+        """The exact tokens that the model will read."""
+        return self._request(messages, 0).tokens
 
-        Content is tokenised apart from the template: it is data, so a <|im_end|> in it never becomes a control token.
+    def _request(self, messages: Sequence[BaseMessage], limit: int) -> Request:
+        """Tokens, and where they are worth keeping.
+
+        Content is tokenised apart from the template: it is data, so a <|im_end|> in it never becomes a control token. Each
+        block is tokenised apart from the next, so the tokens up to the end of a block do not depend on what follows.
         """
+        tokenize = self.scheduler.engine.tokenize
         slots = [{"role": _role(message), "content": f"{_SLOT}{n}{_SLOT}"} for n, message in enumerate(messages)]
         tokens: list[int] = []
+        marks: list[Mark] = []
+        pieces: list[Piece] = []
         for position, part in enumerate(self._template(messages=slots).prompt.split(_SLOT)):
-            if position % 2:
-                tokens += self._tokenize(_text(messages[int(part)]), special=False)
-            else:
-                tokens += self._tokenize(part, special=True)
-        return tokens
+            if position % 2 == 0:
+                tokens += tokenize(part, special=True)
+                continue
+            for block in _blocks(messages[int(part)]):
+                start = len(tokens)
+                tokens += tokenize(block["text"], special=False)
+                if not block.get("cache_key"):
+                    continue
+                if self.engine.join and len(marks) > 1:  # the rules, the first section, and what shall be joined to it
+                    source = (*tokens[: marks[0].end], *tokens[start:])
+                    pieces.append(Piece(start, len(tokens), source, self.engine.link_tokens))
+                else:
+                    marks.append(Mark(len(tokens), block["cache_key"]))
+        return Request(tokens, limit, tuple(marks), tuple(pieces), self.engine.drafts)
 
     def count_tokens(self, text: str) -> int:
         """Length of plain text in this model's tokens."""
-        return len(self._tokenize(text, special=False))
+        return len(self.scheduler.engine.tokenize(text, special=False))
 
-    def _tokenize(self, text: str, special: bool) -> list[int]:
-        tokens: list[int] = self._llama.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=special)
-        return tokens
+    @property
+    def saved_states(self) -> "StateStore | None":
+        """Where computed state is kept on disk; None if it is not."""
+        return self.scheduler.pool.store
+
+    def is_ready(self, messages: Sequence[BaseMessage]) -> bool:
+        """Whether the state up to the last keyed block of these messages need not be computed."""
+        request = self._request(messages, 0)
+        return bool(request.marks) and self.scheduler.pool.has(request.tokens[: request.marks[-1].end])
+
+    def compute_ahead(self, messages: Sequence[BaseMessage], stop_event: threading.Event) -> None:
+        """Compute and save the states up to the keyed blocks of these messages, when nobody waits for an answer.
+
+        Returns when it is done or `stop_event` is set; anybody's question interrupts it for as long as it takes.
+        """
+        request = self._request(messages, 0)
+        if request.marks:
+            del request.tokens[request.marks[-1].end :]
+            request.stop = stop_event
+            self.scheduler.submit(request)
+            _raise_if_failed(request.out.get())
+            self.scheduler.pool.flush()
 
     def _generate(
         self,
@@ -136,37 +171,31 @@ class ChatLlama(BaseChatModel):
         stop_event: threading.Event | None = None,
         **_: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        stop_event = stop_event or threading.Event()
-        while not self._lock.acquire(timeout=_WAIT):
-            if stop_event.is_set():
-                yield _last_chunk(0, 0)
-                return
-        try:
-            yield from self._answer(messages, stop or [], run_manager, max_tokens or self.max_tokens, stop_event)
-        finally:
-            self._lock.release()
-
-    def _answer(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str],
-        run_manager: CallbackManagerForLLMRun | None,
-        limit: int,
-        stop_event: threading.Event,
-    ) -> Iterator[ChatGenerationChunk]:
-        tokens = self.prompt_tokens(messages)
-        if len(tokens) + limit > self.context:
+        request = self._request(messages, max_tokens or self.max_tokens)
+        if len(request.tokens) + request.limit > self.context:
             raise CourseError(
-                f"The prompt has {len(tokens)} tokens and the answer may have {limit}, but the context holds {self.context}.",
+                f"The prompt has {len(request.tokens)} tokens and the answer may have {request.limit}, "
+                f"but the context holds {self.context}.",
                 "Ask with fewer sources, or raise model.context in the settings.",
             )
+        request.stop = _Either(stop_event)
+        self.scheduler.submit(request)
+        try:
+            yield from self._pieces(request, stop or [], run_manager)
+        finally:
+            request.stop.set()  # whoever leaves early frees the engine
+
+    def _pieces(
+        self, request: Request, stop: list[str], run_manager: CallbackManagerForLLMRun | None
+    ) -> Iterator[ChatGenerationChunk]:
+        engine = self.scheduler.engine
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a token may end inside a character
         written = 0
         text = ""
-        for data in self._generated(tokens, limit, stop_event):
+        while isinstance(token := request.out.get(), int):
             written += 1
             before = len(text)
-            text += decoder.decode(data)
+            text += decoder.decode(engine.piece(token))
             end = min((text.find(mark) for mark in stop if mark in text), default=None)
             if piece := text[before:end]:
                 if run_manager:
@@ -174,38 +203,27 @@ class ChatLlama(BaseChatModel):
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             if end is not None:
                 break
-        yield _last_chunk(len(tokens), written)
-
-    def _generated(self, tokens: list[int], limit: int, stop_event: threading.Event) -> Iterator[bytes]:
-        """The bytes of each generated token."""
-        from llama_cpp import llama_vocab_is_eog
-
-        llama = self._llama
-        self._read(tokens, stop_event)
-        for _ in range(limit):
-            if stop_event.is_set():
-                return
-            token = llama.sample(temp=0.0)
-            if llama_vocab_is_eog(llama._model.vocab, token):
-                return
-            yield llama.detokenize([token])
-            llama.eval([token])
-
-    def _read(self, tokens: list[int], stop_event: threading.Event) -> None:
-        """Bring the prompt into the cache, keeping the beginning that is there already."""
-        llama = self._llama
-        cached = llama.input_ids[: llama.n_tokens].tolist()
-        common = 0
-        for old, new in zip(cached, tokens[:-1], strict=False):  # the last token is always computed: its logits are needed
-            if old != new:
+            if request.stop.is_set():
                 break
-            common += 1
-        llama._ctx.kv_cache_seq_rm(-1, common, -1)
-        llama.n_tokens = common
-        for start in range(common, len(tokens), _SLICE):
-            if stop_event.is_set():
-                return
-            llama.eval(tokens[start : start + _SLICE])
+        else:
+            _raise_if_failed(token)
+        yield _last_chunk(request, written)
+
+
+class _Either(threading.Event):
+    """Set when it is set itself or another event is."""
+
+    def __init__(self, other: threading.Event | None) -> None:
+        super().__init__()
+        self._other = other
+
+    def is_set(self) -> bool:
+        return super().is_set() or (self._other is not None and self._other.is_set())
+
+
+def _raise_if_failed(end: int | BaseException | None) -> None:
+    if isinstance(end, BaseException):
+        raise end
 
 
 def _role(message: BaseMessage) -> str:
@@ -215,12 +233,13 @@ def _role(message: BaseMessage) -> str:
     raise ValueError(f"Messages of type {message.type!r} have no role in a chat template.")
 
 
-def _text(message: BaseMessage) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(block if isinstance(block, str) else block["text"] for block in message.content)
+def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
+    content = [message.content] if isinstance(message.content, str) else message.content
+    return [{"text": block} if isinstance(block, str) else block for block in content]
 
 
-def _last_chunk(read: int, written: int) -> ChatGenerationChunk:
-    usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
+def _last_chunk(request: Request, written: int) -> ChatGenerationChunk:
+    read = len(request.tokens)
+    details = InputTokenDetails(cache_read=request.from_memory + request.from_disk + request.joined)
+    usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written, input_token_details=details)
     return ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage, chunk_position="last"))

@@ -1,0 +1,219 @@
+"""Many answers from one engine: one thread, one batch at a time, made of the next tokens of every answer and slices of prompts.
+
+Decoding is cheap to share, because the weights are read once for all rows of a batch. Prompts are read in slices of less than
+half a second, so that nobody's stream stalls; the shortest rest first, but waiting counts. When nobody waits, states worth
+having are computed ahead, and that ends within milliseconds of a question.
+"""
+
+import logging
+import threading
+import time
+
+from assistant.llm.drafts import DraftPolicy
+from assistant.llm.engine import Aborted, Engine, Full, Row
+from assistant.llm.job import Job, Request
+from assistant.llm.kv import StateStore
+from assistant.llm.sequences import SequencePool
+
+_SLICE_S = 0.4  # seconds of prompt in a batch that also carries other people's answers
+_ROWS = 16  # ggml's fast path for Q4_K takes this many rows at once
+_FIRST_RATE = 60.0  # prompt tokens a second, until measured
+_AGEING = 60.0  # prompt tokens that a second of waiting counts for
+_log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Owns an engine and the thread that runs it.
+
+    Args:
+        engine: nobody else may compute with it.
+        store: for saved states; None keeps none.
+        parallel: answers written at the same time; more wait their turn.
+    """
+
+    def __init__(self, engine: Engine, store: StateStore | None, parallel: int) -> None:
+        self.engine = engine
+        self.pool = SequencePool(engine, store)
+        self.policy = DraftPolicy()
+        self._parallel = parallel
+        self._waiting: list[Job] = []
+        self._active: list[Job] = []
+        self._ahead: list[Job] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._crowded = False  # somebody was sent back for want of cells; nobody comes in before somebody has ended
+        self._rate = _FIRST_RATE
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Take a request in.
+
+        Raises:
+            RuntimeError: the engine is closed.
+        """
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("The engine is closed.")
+            job = Job(request, self.pool)
+            if request.limit:
+                self._waiting.append(job)
+                self.engine.abort.set()  # ends what is being computed ahead
+            else:
+                self._ahead.append(job)
+            self._changed.notify()
+
+    def interrupt(self) -> None:
+        """Look at the requests' stop events now, even in the middle of what is computed ahead."""
+        self.engine.abort.set()
+
+    def close(self) -> None:
+        """End every request and free the engine."""
+        with self._changed:
+            self._closing = True
+            self.engine.abort.set()
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._wait_for_work():
+            try:
+                self._turn()
+            except Exception as error:  # goes to everybody who waits for an answer
+                _log.exception("The engine failed.")
+                for job in self._everyone():
+                    self._end(job, error)
+                self.pool.clear()
+        for job in self._everyone():
+            self._end(job)
+        self.pool.close()
+        self.engine.close()
+
+    def _wait_for_work(self) -> bool:
+        """False when it is time to close."""
+        with self._changed:
+            while not (self._closing or self._everyone()):
+                self._changed.wait()
+            if not self._closing:
+                self.engine.abort.clear()
+            return not self._closing
+
+    def _everyone(self) -> list[Job]:
+        return [*self._active, *self._waiting, *self._ahead]
+
+    def _turn(self) -> None:
+        for job in self._everyone():
+            if job.request.stop.is_set():
+                self._end(job)
+        while self._waiting and len(self._active) < self._parallel and not self._crowded:
+            job = self._waiting[0]
+            job.open()
+            with self._changed:
+                self._waiting.remove(job)
+                self._active.append(job)
+        if self._active:
+            self._step()
+        elif self._ahead:
+            self._compute_ahead(self._ahead[0])
+
+    def _end(self, job: Job, error: Exception | None = None) -> None:
+        with self._changed:
+            for jobs in (self._active, self._waiting, self._ahead):
+                if job in jobs:
+                    jobs.remove(job)
+        self._crowded = False
+        job.give_back()
+        job.request.out.put(error)
+
+    def _step(self) -> None:
+        """One batch for everybody who has been admitted."""
+        writing = [job for job in self._active if job.pending is not None]
+        length = self.policy.choose([job.find_match() for job in writing])
+        room = self.engine.batch - len(writing)
+        guesses = []
+        rows: list[Row] = []
+        for job in writing:
+            guesses.append(job.guess(min(length, room)))
+            room -= len(guesses[-1])
+            rows += job.rows([job.pending or 0, *guesses[-1]], True)
+        slices = self._slices(room, bool(writing))
+        for job, tokens in slices:
+            rows += job.rows(tokens, len(tokens) == job.unread)
+        if not rows:
+            return
+        started = time.monotonic()
+        try:
+            predicted = iter(self.engine.compute(rows))
+        except Full:
+            self._make_room()
+            return
+        self._learn(time.monotonic() - started, len(rows), bool(slices))
+        for job, guess in zip(writing, guesses, strict=True):
+            self._say(job, job.accept(guess, [next(predicted) for _ in range(len(guess) + 1)], self.policy))
+        for job, tokens in slices:
+            job.read(tokens)
+            if not job.unread:
+                self._say(job, [next(predicted)])
+
+    def _slices(self, room: int, shared: bool) -> list[tuple[Job, list[int]]]:
+        """What is read of whose prompt in the next batch."""
+        now = time.monotonic()
+        reading = [job for job in self._active if job.pending is None]
+        reading.sort(key=lambda job: job.unread - _AGEING * (now - job.since))
+        if shared:
+            room = min(room, max(_ROWS, int(self._rate * _SLICE_S) // _ROWS * _ROWS))
+        slices = []
+        for job in reading:
+            if room <= 0:
+                break
+            if not job.join():  # otherwise it comes back with less to read
+                slices.append((job, job.next_slice(room)))
+                room -= len(slices[-1][1])
+        return slices
+
+    def _learn(self, seconds: float, rows: int, has_prompt: bool) -> None:
+        if not has_prompt:
+            self.policy.learn_cost(rows, seconds)
+        elif rows >= _ROWS:
+            self._rate += 0.3 * (rows / seconds - self._rate)
+
+    def _say(self, job: Job, tokens: list[int]) -> None:
+        for token in tokens:
+            if self.engine.is_end(token) or not job.say(token):
+                self._end(job)
+                return
+
+    def _make_room(self) -> None:
+        """Forget something idle; else send the youngest back until another has ended, a reader rather than a writer."""
+        if self.pool.make_room():
+            return
+        ahead = [job for job in self._ahead if job.held]
+        if ahead:
+            ahead[0].give_back()
+        elif len(self._active) > 1:
+            youngest = max(self._active, key=lambda job: (job.pending is None, job.since))
+            youngest.give_back()
+            with self._changed:
+                self._active.remove(youngest)
+                self._waiting.insert(0, youngest)
+            self._crowded = True
+        else:
+            self._end(self._active[0], RuntimeError("The request does not fit into the engine's cells."))
+
+    def _compute_ahead(self, job: Job) -> None:
+        """A slice of a state that somebody may want later; a question ends it at once."""
+        if job.held is None:
+            job.open()
+        tokens = job.next_slice(self.engine.batch)
+        try:
+            if tokens:
+                self.engine.compute(job.rows(tokens, False), may_abort=True)
+        except Aborted:
+            return  # it goes on from here when everybody has been answered
+        except Full:
+            if not self.pool.make_room():
+                self._end(job, RuntimeError("The state does not fit into the engine's cells."))
+            return
+        job.read(tokens)
+        if not job.unread:
+            self._end(job)
