@@ -51,6 +51,7 @@ class Answer:
             ],
             "dropped": [{"text": d.text, "reason": d.reason} for d in self.dropped],
             "evidence": [ranked_json(r) for r in self.evidence.passages] if self.evidence else [],
+            "cold": self.evidence is not None and self.evidence.cold,
             "refused": self.refusal is not None,
             "rule": self.refusal.rule if self.refusal else None,
             "reason": self.refusal.reason if self.refusal else None,

@@ -60,11 +60,11 @@ async def _fill(welcome: LiveMessage) -> None:
         raise
     if cl.user_session.get("welcome") is welcome:  # unless a question came first
         await welcome.change(phase="ready", streaming=False, **facts)
-    answer = runtime.settings.answer
+    answer, candidates = runtime.settings.answer, runtime.settings.evidence.candidates
     words = max(50, round(answer.max_tokens * _WORDS_PER_TOKEN / 25) * 25)
     inputs: list[InputWidget] = [
         Slider(id="words", label="Longest answer, in words", initial=words, min=50, max=max(500, words), step=25),
-        Slider(id="sources", label="Passages to answer from", initial=answer.sources, min=1, max=10, step=1),
+        Slider(id="sources", label="Passages to draw on, the best ones", initial=candidates, min=1, max=candidates, step=1),
     ]
     if models:
         chosen = runtime.settings.model.name
@@ -143,8 +143,8 @@ async def _answer(message: cl.Message, stop: Event) -> None:
         if isinstance(event, Done):
             if run := cl.context.current_run:
                 _feedback.link(run.id, event.turn_id)
-            if event.answer:
-                cl.user_session.set("exchanges", {**exchanges, message.id: Exchange(turn.question, event.answer)})
+            if event.exchange:
+                cl.user_session.set("exchanges", {**exchanges, message.id: event.exchange})
         await shown.show(event, runtime.index.document)
     cl.user_session.set("unfinished", None)
 

@@ -1,33 +1,24 @@
-"""One turn from question to checked answer, as a LangChain Runnable that streams events.
-
-condense -> retrieve -> prompt -> generate -> check each sentence -> show -> remember
-"""
+"""The assistant as a LangChain Runnable that streams the events of a turn, and remembers it. What happens in one: turn.py."""
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from assistant.answer import Answer, collect
-from assistant.events import Done, Dropped, Evidence, Refusal, Sentence, Turn, TurnEvent
+from assistant.events import Done, Turn, TurnEvent
 from assistant.history import History, TurnRecord, now
-from assistant.memory import standalone
-from assistant.prompts import PROMPT_VERSION, answer_prompt, says_not_covered
+from assistant.prompts import PROMPT_VERSION
 from assistant.settings import AnswerSettings
-from assistant.streaming import SentenceBuffer
-from course_guard.grounding import Checker, Verifier
-from knowledge.passage import RankedPassage
+from assistant.turn import Sections, TurnRun
+from course_guard.grounding import Verifier
+from knowledge.evidence import EvidencePlanner
 from knowledge.retrieval import CourseRetriever
-
-_MOST_SUGGESTIONS = 3
 
 
 class CourseChain(Runnable[Turn, Any]):
@@ -38,32 +29,45 @@ class CourseChain(Runnable[Turn, Any]):
 
     Args:
         retriever: finds passages and decides whether the course covers the question.
+        planner: chooses what of them the model reads.
         model: any LangChain chat model; one that takes `stop_event` and `max_tokens` can be stopped and bounded.
         verifier: decides which sentences are supported, and by what.
         history: keeps every turn; None keeps nothing.
         settings: sizes of evidence and answer.
         model_name: recorded with each turn.
+        sections: knows which sections the model has read ahead; None where that makes no difference to it.
     """
 
     def __init__(
         self,
         retriever: CourseRetriever,
+        planner: EvidencePlanner,
         model: BaseChatModel,
         verifier: Verifier,
         history: History | None = None,
         settings: AnswerSettings | None = None,
         model_name: str = "",
+        sections: Sections | None = None,
     ) -> None:
-        self._retriever = retriever
+        self.retriever = retriever
+        self.planner = planner
         self._model = model
         self._verifier = verifier
         self._history = history
         self._settings = settings or AnswerSettings()
         self._model_name = model_name
+        self._sections = sections
 
-    def with_model(self, model: BaseChatModel, model_name: str) -> "CourseChain":
-        """The same assistant answering with another model."""
-        return CourseChain(self._retriever, model, self._verifier, self._history, self._settings, model_name)
+    def with_model(
+        self,
+        model: BaseChatModel,
+        model_name: str,
+        planner: EvidencePlanner | None = None,
+        sections: Sections | None = None,
+    ) -> "CourseChain":
+        """The same assistant answering with another model; `planner` should count in its tokens."""
+        planner = planner or self.planner
+        return CourseChain(self.retriever, planner, model, self._verifier, self._history, self._settings, model_name, sections)
 
     def invoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         """Answer and wait for the end."""
@@ -72,10 +76,10 @@ class CourseChain(Runnable[Turn, Any]):
     def stream(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any | None) -> Iterator[TurnEvent]:
         """Events as they happen; close the iterator or set `input.stop` to end early. Errors are raised after Done."""
         answer = Answer(input)
-        run = _Run(self._model, self._settings, input)
+        run = TurnRun(self._model, self._settings, input, self._sections)
         failure: Exception | None = None
         try:
-            for event in run.events(self._retriever, self._verifier):
+            for event in run.events(self.retriever, self.planner, self._verifier):
                 answer.add(event)
                 yield event
         except Exception as error:
@@ -92,7 +96,9 @@ class CourseChain(Runnable[Turn, Any]):
                 stopped=input.stop.is_set(),
                 prompt_tokens=run.prompt_tokens,
                 completion_tokens=run.completion_tokens,
+                cached_tokens=run.cached_tokens,
                 timings=run.timings(),
+                exchange=run.exchange(answer.text),
             )
             answer.add(done)
             self._remember(answer, failure)
@@ -132,7 +138,7 @@ class CourseChain(Runnable[Turn, Any]):
     def _remember(self, answer: Answer, failure: Exception | None) -> None:
         if self._history is None or answer.done is None:
             return
-        index = self._retriever.index
+        index = self.retriever.index
         record = answer.as_json() | {
             "error": f"{type(failure).__name__}: {failure}" if failure else None,
             "versions": {
@@ -154,103 +160,3 @@ class CourseChain(Runnable[Turn, Any]):
                 record=record,
             )
         )
-
-
-class _Run:
-    """One turn under way: its clock and its counts."""
-
-    def __init__(self, model: BaseChatModel, settings: AnswerSettings, turn: Turn) -> None:
-        self._model, self._settings, self._turn = model, settings, turn
-        self._started = time.monotonic()
-        self._evidence_at: float | None = None
-        self._first_token_at: float | None = None
-        self._last_token_at: float | None = None
-        self._first_sentence_at: float | None = None
-        self._cut_off = ""
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-
-    def timings(self) -> dict[str, float | None]:
-        writing = (self._last_token_at or 0.0) - (self._first_token_at or 0.0)
-        return {
-            "evidence_ms": self._ms(self._evidence_at),
-            "first_token_ms": self._ms(self._first_token_at),
-            "first_sentence_ms": self._ms(self._first_sentence_at),
-            "total_ms": self._ms(time.monotonic()),
-            "tokens_per_s": round((self.completion_tokens - 1) / writing, 2) if writing > 0 else None,
-        }
-
-    def _ms(self, moment: float | None) -> float | None:
-        return None if moment is None else round((moment - self._started) * 1000, 1)
-
-    def events(self, retriever: CourseRetriever, verifier: Verifier) -> Iterator[TurnEvent]:
-        turn = self._turn
-        earlier = turn.earlier[max(0, len(turn.earlier) - self._settings.earlier_turns) :]
-        question = standalone(turn.question, turn.earlier, self._model, turn.stop)
-        found = retriever.retrieve(question, turn.sources or self._settings.sources)
-        self._evidence_at = time.monotonic()
-        yield Evidence(found.passages if found.covered else (), question, self._ms(self._evidence_at) or 0.0)
-        topics = _topics(found.passages)
-        if not found.covered:
-            yield Refusal("not_covered", "The course does not seem to cover this.", topics)
-            return
-        passages = [ranked.passage for ranked in found.passages]
-        checker = verifier.against(passages, question)
-        shown = dropped = 0
-        for event in self._checked(answer_prompt(passages, earlier, question), checker):
-            shown += isinstance(event, Sentence)
-            dropped += isinstance(event, Dropped)
-            if isinstance(event, Refusal):
-                if not shown:
-                    yield replace(event, suggestions=topics)
-                return
-            yield event
-        if not shown and not turn.stop.is_set():
-            reason = "The nearest passages of the course do not support an answer to this."
-            yield Refusal("unsupported", reason, topics)
-
-    def _checked(self, messages: list[BaseMessage], checker: Checker) -> Iterator[Sentence | Dropped | Refusal]:
-        seen: set[str] = set()
-        for lead, text in self._sentences(messages):
-            if says_not_covered(text):
-                yield Refusal("not_covered", "The course does not seem to cover this.")
-                return
-            if text in seen:
-                return  # a small model that repeats itself has nothing more to say
-            seen.add(text)
-            support = checker.check(text)
-            if support.citations:
-                self._first_sentence_at = self._first_sentence_at or time.monotonic()
-                yield Sentence(text, lead, support.citations, support.probability)
-            else:
-                yield Dropped(text, support.reason)
-        if self._cut_off:
-            yield Dropped(self._cut_off, "The answer had reached its longest length in tokens.")
-
-    def _sentences(self, messages: list[BaseMessage]) -> Iterator[tuple[str, str]]:
-        buffer = SentenceBuffer()
-        limit = self._turn.max_tokens or self._settings.max_tokens
-        for chunk in self._model.stream(messages, max_tokens=limit, stop_event=self._turn.stop):
-            if chunk.content:
-                self.completion_tokens += 1  # until the model says how many it were, which it cannot if it is interrupted
-                self._last_token_at = time.monotonic()
-                self._first_token_at = self._first_token_at or self._last_token_at
-                yield from buffer.feed(str(chunk.content))
-            if usage := getattr(chunk, "usage_metadata", None):
-                self.prompt_tokens, self.completion_tokens = usage["input_tokens"], usage["output_tokens"]
-        rest = buffer.finish()
-        stopped = self._turn.stop.is_set()
-        if rest and (stopped or self.completion_tokens >= limit):
-            _, unfinished = rest.pop()  # it could be checked only in part
-            self._cut_off = "" if stopped else unfinished
-        yield from rest
-
-
-def _topics(passages: tuple[RankedPassage, ...]) -> tuple[str, ...]:
-    """The nearest things that the course does cover, for a reader who asked for something else."""
-    names = []
-    for ranked in passages:
-        heading = ranked.passage.heading[-1] if ranked.passage.heading else ""
-        title = ranked.passage.title
-        names.append(title if heading in ("", title) else f"{title}: {heading}")
-    return tuple(dict.fromkeys(names))[:_MOST_SUGGESTIONS]

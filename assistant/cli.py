@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from assistant.commands import ask, doctor, history, ingest, models, serve
+from assistant.commands import ask, doctor, history, ingest, models, serve, warm
 from assistant.settings import go_offline
 from knowledge.errors import CourseError
 
@@ -48,6 +48,7 @@ app.command()(ask.chat)
 app.command()(serve.serve)
 app.command()(ingest.ingest)
 app.add_typer(ingest.sources, name="sources")
+app.command()(warm.warm)
 app.add_typer(models.app, name="models")
 app.add_typer(history.app, name="history")
 app.command()(doctor.doctor)

@@ -5,13 +5,22 @@ from threading import Event
 
 from knowledge.passage import Citation, RankedPassage
 
+_FOREMOST = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One earlier question of the conversation and the answer that was shown."""
+    """One earlier question of the conversation and the answer that was shown.
+
+    Attributes:
+        section_id: the section that the model answered from, or empty.
+        prompted: what it was asked, word for word, where that is more than the question; empty if it was just the question.
+    """
 
     question: str
     answer: str
+    section_id: str = ""
+    prompted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,7 @@ class Turn:
     Attributes:
         conversation: groups turns in the history; any string.
         earlier: the conversation so far, oldest first.
-        sources: how many passages to answer from; None takes the setting.
+        sources: how many of the best passages the answer may draw on; None takes the setting.
         max_tokens: longest answer in tokens; None takes the setting.
         stop: set it from any thread to stop the answer; what was checked so far stays.
     """
@@ -36,11 +45,23 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the answer may draw on, before the first word of it. Passage i is cited as [i + 1]."""
+    """What the answer may draw on, before the first word of it. Passage i is cited as [i + 1].
+
+    Attributes:
+        passages: those that the search found, best first, then the rest of the section that the model reads (score 0).
+        standalone: what was searched for.
+        cold: whether only the best sentences of them are read, because the section has not been read ahead.
+    """
 
     passages: tuple[RankedPassage, ...]
     standalone: str
     elapsed_ms: float
+    cold: bool = False
+
+    @property
+    def foremost(self) -> int:
+        """How many of the passages to list at once: those that were found, four at most; the rest is for whoever asks."""
+        return sum(ranked.score > 0 for ranked in self.passages[:_FOREMOST])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +109,9 @@ class Done:
     Attributes:
         turn_id: the key of the turn in the history; feedback refers to it.
         answer: the shown Markdown without citation marks; empty after a refusal.
+        exchange: what belongs into `earlier` of the next turn of this conversation; None if nothing was answered.
         stopped: whether it ended early: by the reader, or by an error that is raised next.
+        cached_tokens: of the prompt's tokens, how many did not have to be computed.
         timings: evidence_ms, first_token_ms, first_sentence_ms, total_ms and tokens_per_s; None for what never came.
     """
 
@@ -98,7 +121,9 @@ class Done:
     stopped: bool
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
     timings: dict[str, float | None]
+    exchange: Exchange | None = None
 
 
 TurnEvent = Evidence | Sentence | Dropped | Refusal | Done

@@ -1,17 +1,13 @@
-"""What of the conversation a question needs: real follow-ups are made standalone, everything else is left alone.
+"""What of the conversation a question needs: real follow-ups are searched for together with what they hang on.
 
-Rewriting every question drifts from what was asked, so a rewrite happens only where the question points back, and it is
-used only if it keeps at least two thirds of the question's own words.
+The model reads the conversation and needs no more. Having it rewrite the question first took two seconds and found no more
+(docs/log.md).
 """
 
 import re
-import threading
 from collections.abc import Sequence
 
-from langchain_core.language_models.chat_models import BaseChatModel
-
 from assistant.events import Exchange
-from assistant.prompts import condense_prompt
 from knowledge.lexical import terms
 
 _POINTS_BACK = re.compile(
@@ -25,8 +21,7 @@ _CARRIES_ON = re.compile(
     r"for example|such as|an example|another|who else|since when|compared)\b",
     re.IGNORECASE,
 )
-_LONGEST_REWRITE = 60  # tokens
-_LONGEST_QUESTION = 300  # characters
+_LONGEST_CHAIN = 3  # earlier questions
 
 
 def needs_context(question: str, earlier: Sequence[Exchange]) -> bool:
@@ -39,24 +34,16 @@ def needs_context(question: str, earlier: Sequence[Exchange]) -> bool:
     return bool(_POINTS_BACK.search(question)) or not content
 
 
-def standalone(
-    question: str, earlier: Sequence[Exchange], model: BaseChatModel, stop_event: threading.Event | None = None
-) -> str:
-    """The question as it can be searched for and answered alone.
+def searched_for(question: str, earlier: Sequence[Exchange]) -> str:
+    """What to search for: a follow-up together with the questions that it hangs on, any other question as it is.
 
     Args:
         question: as it was typed.
-        earlier: the conversation so far, oldest first; the last two exchanges are enough.
-        model: rewrites follow-ups; not called otherwise.
-        stop_event: ends the rewriting early.
+        earlier: the conversation so far, oldest first.
     """
-    if not needs_context(question, earlier):
-        return question
-    reply = model.invoke(
-        condense_prompt(earlier[-2:], question), max_tokens=_LONGEST_REWRITE, stop=["\n"], stop_event=stop_event
-    )
-    rewritten = str(reply.content).strip().strip('"').removeprefix("Student:").strip()
-    asked, got = set(terms(question)), set(terms(rewritten))
-    if got and len(asked - got) <= len(asked) / 3 and len(rewritten) < _LONGEST_QUESTION:
-        return rewritten
-    return f"{earlier[-1].question} {question}"  # never worse for the search than the question alone
+    chain = [question]
+    for position in range(len(earlier), max(0, len(earlier) - _LONGEST_CHAIN), -1):
+        if not needs_context(chain[0], earlier[:position]):
+            break
+        chain.insert(0, earlier[position - 1].question)
+    return " ".join(chain)

@@ -5,14 +5,15 @@ What changes least stands first (system, evidence, history, question), so that a
 
 import re
 from collections.abc import Sequence
-from hashlib import sha256
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from assistant.events import Exchange
+from knowledge.evidence import Excerpt, Plan
 from knowledge.passage import Passage
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
+RULES_KEY, SECTION_KEY = f"rules:{PROMPT_VERSION}", f"section:{PROMPT_VERSION}:"  # with the section's id behind it
 
 NOT_COVERED = "The course does not cover this."
 
@@ -33,43 +34,72 @@ _SAYS_NOT_COVERED = re.compile(
     re.IGNORECASE,
 )
 
-CONDENSE = """Rewrite the student's last question so that it can be understood without the conversation.
-Replace words such as "it", "they" or "that" with what they stand for. Do not answer it. Reply with the question only."""
 
-
-def answer_prompt(passages: Sequence[Passage], earlier: Sequence[Exchange], question: str) -> list[BaseMessage]:
-    """Messages for an answer from passages, best first.
+def section_prompt(section_id: str, passages: Sequence[Passage]) -> SystemMessage:
+    """The rules and one whole section of the course: what every prompt about that section begins with.
 
     Args:
-        passages: numbered from 1 in this order.
+        section_id: labels the saved state.
+        passages: the section's, in reading order.
+    """
+    rules = {"type": "text", "text": SYSTEM, "cache_key": RULES_KEY}
+    return SystemMessage([rules, section_block(section_id, passages)])
+
+
+def section_block(section_id: str, passages: Sequence[Passage]) -> dict[str, str]:
+    """One section as a block whose computed state is worth keeping."""
+    parts, path = [], ""
+    for passage in passages:
+        if (here := _path(passage)) != path:
+            parts.append(f"{here}:")
+            path = here
+        parts.append(passage.text)
+    return {"type": "text", "text": "\n\n" + "\n".join(parts), "cache_key": f"{SECTION_KEY}{section_id}"}
+
+
+def answer_prompt(
+    evidence: Plan | None, cold: bool, earlier: Sequence[Exchange], question: str, joined: Sequence[dict[str, str]] = ()
+) -> list[BaseMessage]:
+    """Messages for an answer.
+
+    Args:
+        evidence: what the answer may draw on.
+        cold: take its best sentences only, because the state of its section is not there yet.
         earlier: exchanges that the model should see, oldest first.
-        question: standalone.
+        question: as the student asked it.
+        joined: blocks of further sections.
 
     Returns:
-        A system message of two blocks (rules, and evidence with a cache key), the earlier exchanges, the question.
+        A system message (rules and section, each with a cache key), the earlier exchanges as they were prompted, the question.
+        Sentences from elsewhere stand with the question, so that the conversation before it stays as it was computed.
     """
-    evidence = "\n\n".join(
-        f"Passage {number}, {' > '.join(dict.fromkeys((p.title, *p.heading)))}:\n{p.text}"
-        for number, p in enumerate(passages, start=1)
-    )
-    key = sha256("".join(p.id for p in passages).encode()).hexdigest()[:20]
-    messages: list[BaseMessage] = [
-        SystemMessage(
-            [
-                {"type": "text", "text": SYSTEM, "cache_key": f"system:{PROMPT_VERSION}"},
-                {"type": "text", "text": f"\n\n{evidence}", "cache_key": f"passages:{key}"},
-            ]
-        )
-    ]
+    if evidence is None or cold:
+        rules = {"type": "text", "text": SYSTEM, "cache_key": RULES_KEY}
+        excerpts = [_excerpt(excerpt) for excerpt in (evidence.pruned if evidence else ())]
+        system = SystemMessage([rules, {"type": "text", "text": "".join(f"\n\n{text}" for text in excerpts)}])
+        asked = question
+    else:
+        system = section_prompt(evidence.section_id, evidence.section)
+        system.content = [*system.content, *joined]
+        asked = question if joined else asked_with(evidence, question)
+    messages: list[BaseMessage] = [system]
     for exchange in earlier:
-        messages += [HumanMessage(exchange.question), AIMessage(exchange.answer)]
-    return [*messages, HumanMessage(question)]
+        messages += [HumanMessage(exchange.prompted or exchange.question), AIMessage(exchange.answer)]
+    return [*messages, HumanMessage(asked)]
 
 
-def condense_prompt(earlier: Sequence[Exchange], question: str) -> list[BaseMessage]:
-    """Messages that ask for a standalone version of a follow-up."""
-    conversation = "\n".join(f"Student: {e.question}\nAssistant: {e.answer}" for e in earlier)
-    return [SystemMessage(CONDENSE), HumanMessage(f"{conversation}\nStudent: {question}\n\nThe last question, rewritten:")]
+def asked_with(evidence: Plan, question: str) -> str:
+    """The question after what other sections say about it, which may be nothing."""
+    excerpts = [_excerpt(excerpt) for excerpt in evidence.extras]
+    return "\n\n".join([*excerpts, question])
+
+
+def _excerpt(excerpt: Excerpt) -> str:
+    return f"{_path(excerpt.passage)}:\n{excerpt.text}"
+
+
+def _path(passage: Passage) -> str:
+    return " > ".join(dict.fromkeys((passage.title, *passage.heading)))
 
 
 def says_not_covered(sentence: str) -> bool:

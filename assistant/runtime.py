@@ -11,8 +11,10 @@ from assistant.history import History
 from assistant.llm.chat_llama import ChatLlama
 from assistant.models import manifest, model_path, state
 from assistant.prompts import answer_prompt
-from assistant.settings import Settings, load_settings, thread_count
+from assistant.settings import EngineSettings, Settings, load_settings, thread_count
+from assistant.warming import Warmer
 from course_guard.grounding import OverlapVerifier
+from knowledge.evidence import EvidencePlanner
 from knowledge.index import CourseIndex
 from knowledge.retrieval import CourseRetriever
 
@@ -27,6 +29,7 @@ class Runtime:
     index: CourseIndex
     history: History
     chain: CourseChain
+    warmer: Warmer
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def starters(self) -> list[str]:
@@ -34,6 +37,11 @@ class Runtime:
         titles = list(dict.fromkeys(info.title for info in self.index.sources()))
         step = max(1, len(titles) // _STARTERS)
         return [_question_about(title) for title in titles[::step][:_STARTERS]]
+
+    def read_ahead(self) -> None:
+        """Let the model read the course from now on while nobody asks, unless the settings forbid it."""
+        if self.settings.engine.warm:
+            self.warmer.start()
 
     def models(self) -> list[str]:
         """Chat models whose weights are on this machine, the chosen one first."""
@@ -48,7 +56,13 @@ class Runtime:
         """
         with self._lock:
             if name != self.settings.model.name:
-                self.chain = self.chain.with_model(chat_model(self.settings, name), name)
+                model = chat_model(self.settings, name)
+                reads_ahead = self.warmer.stop()
+                self.warmer = Warmer(model, self.index, self.history)
+                planner = EvidencePlanner(self.index, self.settings.evidence, model.count_tokens)
+                self.chain = self.chain.with_model(model, name, planner, self.warmer)
+                if reads_ahead:
+                    self.warmer.start()
                 self.settings = self.settings.model_copy(
                     update={"model": self.settings.model.model_copy(update={"name": name})}
                 )
@@ -67,8 +81,8 @@ def _question_about(title: str) -> str:
 
 
 @cache
-def _loaded_model(path: Path, context: int, threads: int) -> ChatLlama:
-    return ChatLlama(path=path, context=context, threads=threads)
+def _loaded_model(path: Path, context: int, threads: int, states: Path, engine: EngineSettings) -> ChatLlama:
+    return ChatLlama(path=path, context=context, threads=threads, states=states, engine=engine)
 
 
 def chat_model(settings: Settings, name: str | None = None) -> ChatLlama:
@@ -77,22 +91,27 @@ def chat_model(settings: Settings, name: str | None = None) -> ChatLlama:
     Raises:
         MissingModel: its weights are not here.
     """
-    return _loaded_model(model_path(name or settings.model.name), settings.model.context, thread_count(settings.model))
+    path = model_path(name or settings.model.name)
+    return _loaded_model(path, settings.model.context, thread_count(settings.model), settings.states_dir, settings.engine)
 
 
 def build(settings: Settings) -> Runtime:
     """Put the parts together; nothing heavy is loaded before it is needed."""
     index = open_index(settings)
     history = History(settings.history_file)
+    model = chat_model(settings)
+    warmer = Warmer(model, index, history)
     chain = CourseChain(
-        retriever=CourseRetriever(index=index, settings=settings.retrieval, k=settings.answer.sources),
-        model=chat_model(settings),
-        verifier=OverlapVerifier(index.embedder, settings.grounding),
+        retriever=CourseRetriever(index=index, settings=settings.retrieval, k=settings.evidence.candidates),
+        planner=EvidencePlanner(index, settings.evidence, model.count_tokens),
+        model=model,
+        verifier=OverlapVerifier(index.embedder, settings.grounding, index.sentences),
         history=history,
         settings=settings.answer,
         model_name=settings.model.name,
+        sections=warmer,
     )
-    return Runtime(settings, index, history, chain)
+    return Runtime(settings, index, history, chain, warmer)
 
 
 _building = threading.Lock()
@@ -113,8 +132,8 @@ def warm(ready: Runtime) -> None:
     """Load weights and index now, so that the first question does not wait for them.
 
     One token is generated: that touches the weights, which are mapped rather than read, and leaves the rules of the prompt,
-    with which every prompt begins, in the model's cache.
+    with which every prompt begins, in the engine.
     """
     ready.index.dense(ready.index.embedder.embed(["warm up"])[0], k=1)
     ready.index.lexical()
-    chat_model(ready.settings).invoke(answer_prompt([], (), "Ready?"), max_tokens=1)
+    chat_model(ready.settings).invoke(answer_prompt(None, True, (), "Ready?"), max_tokens=1)

@@ -1,16 +1,20 @@
-"""A chat model without weights that speaks ChatLlama's interface: queued replies, streamed in small pieces."""
+"""Without weights: a chat model with queued replies, streamed in small pieces, and the part of ChatLlama that reads ahead."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr
+
+from assistant.llm.kv import StateStore
+from assistant.settings import EngineSettings
 
 Reply = str | Exception | Callable[[list[BaseMessage]], str]
 
@@ -24,12 +28,13 @@ class FakeChatModel(BaseChatModel):
 
     Args:
         pace: seconds that a token takes.
-        prompt_tokens: reported as read.
+        prompt_tokens, cached_tokens: reported as read, and as not computed.
     """
 
     replies: list[Any]
     pace: float = 0.0
     prompt_tokens: int = 100
+    cached_tokens: int = 0
 
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
     _prompts: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
@@ -90,7 +95,12 @@ class FakeChatModel(BaseChatModel):
                     time.sleep(self.pace)
         finally:
             self._running -= 1
-        usage = UsageMetadata(input_tokens=self.prompt_tokens, output_tokens=written, total_tokens=self.prompt_tokens + written)
+        usage = UsageMetadata(
+            input_tokens=self.prompt_tokens,
+            output_tokens=written,
+            total_tokens=self.prompt_tokens + written,
+            input_token_details=InputTokenDetails(cache_read=self.cached_tokens),
+        )
         yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage, chunk_position="last"))
 
     def _generate(
@@ -102,3 +112,51 @@ class FakeChatModel(BaseChatModel):
     ) -> ChatResult:
         text = "".join(chunk.text for chunk in self._stream(messages, stop, run_manager, **kwargs))
         return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+
+class FakeReader:
+    """Reads sections ahead as ChatLlama does: their states lie in a real StateStore, in which a token is a byte.
+
+    Args:
+        folder: of the states.
+        disk_mb: budget; 0 keeps nothing.
+        state_bytes: of every state.
+        slow: whether reading a section lasts until `go_on` is set.
+        joins: the setting of the engine.
+    """
+
+    def __init__(
+        self, folder: Path, disk_mb: int = 1, state_bytes: int = 1000, slow: bool = False, joins: bool = False
+    ) -> None:
+        self.engine = EngineSettings(disk_mb=disk_mb, join=joins)
+        self.saved_states = StateStore(folder, disk_mb << 20, "fake") if disk_mb else None
+        self.read: list[str] = []
+        self.reading, self.go_on = threading.Event(), threading.Event()
+        self.on_read: Callable[[], None] = lambda: None
+        self.scheduler = self
+        self._state_bytes = state_bytes
+        if not slow:
+            self.go_on.set()
+
+    def interrupt(self) -> None:
+        """Look at the stop event now."""
+        self.go_on.set()
+
+    def is_ready(self, messages: list[BaseMessage]) -> bool:
+        """Whether the state is there."""
+        return self.saved_states is not None and self.saved_states.has(self._tokens(messages))
+
+    def compute_ahead(self, messages: list[BaseMessage], stop_event: threading.Event) -> None:
+        """Save a state."""
+        self.reading.set()
+        self.on_read()
+        self.go_on.wait(10)
+        self.reading.clear()
+        if self.saved_states and not stop_event.is_set():
+            label = messages[-1].content[-1]["cache_key"]
+            self.read.append(label.rpartition(":")[2])
+            self.saved_states.save(self._tokens(messages), bytes(self._state_bytes), label)
+
+    @staticmethod
+    def _tokens(messages: list[BaseMessage]) -> list[int]:
+        return list("".join(block["text"] for block in messages[-1].content).encode())

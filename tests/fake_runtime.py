@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from assistant.events import Done, Dropped, Evidence, Refusal, Sentence, Turn, TurnEvent
+from assistant.events import Done, Dropped, Evidence, Exchange, Refusal, Sentence, Turn, TurnEvent
 from assistant.settings import Settings
 from knowledge.catalogue import SourceInfo
 from knowledge.errors import CourseError
@@ -80,6 +80,18 @@ def cite(number: int, of: Passage, quote: str) -> Citation:
     return Citation(number, of, quote, start, start + len(quote))
 
 
+def section(found: Document) -> list[Passage]:
+    """A passage for each block."""
+    passages, heading = [], ""
+    for block in found.blocks:
+        text = found.text[block.start : block.end]
+        if block.kind == "heading":
+            heading = text.strip("# ")
+        else:
+            passages.append(passage(found, heading, text, text))
+    return passages
+
+
 class FakeIndex:
     """Documents in a dictionary."""
 
@@ -130,6 +142,7 @@ class FakeChain:
         self._dropout = passage(regularisation, "Dropout", "Dropout switches", "as a rule.")
         self._decay = passage(regularisation, "Weight decay", "Weight decay adds", "a validation set |")
         self._stopping = passage(training, "Early stopping", "Early stopping ends", "several epochs.")
+        self._sections = [*section(regularisation), *section(training)]
 
     async def astream(self, turn: Turn) -> AsyncIterator[TurnEvent]:
         """The script's events, then Done."""
@@ -145,7 +158,9 @@ class FakeChain:
             yield event
         total = round((time.monotonic() - started) * 1000, 1)
         timings = {"evidence_ms": 12.0, "first_sentence_ms": 90.0, "total_ms": total, "tokens_per_s": 11.0}
-        done = Done(uuid4().hex, answer.strip(), "fake-1.5b", turn.stop.is_set(), 600, 80, timings)
+        answer = answer.strip()
+        exchange = Exchange(turn.question, answer) if answer else None
+        done = Done(uuid4().hex, answer, "fake-1.5b", turn.stop.is_set(), 600, 80, 550, timings, exchange)
         self.done.append(done)
         yield done
 
@@ -166,6 +181,9 @@ class FakeChain:
             raise RuntimeError("the fake chain broke")
         if "missing" in question:
             raise CourseError("The weights of fake-1.5b are not here.", "Fetch them: lectern models pull")
+        if "whole section" in question:
+            yield from self._from_whole_section(question)
+            return
         ranked = [RankedPassage(p, 0.03, 0.7) for p in (self._dropout, self._stopping, self._decay)]
         yield Evidence(tuple(ranked), question, 14.0)
         if "unsupported" in question:
@@ -176,6 +194,16 @@ class FakeChain:
                 yield Sentence(f"Sentence {number} about training.", " " if number else "", self._quote(2, self._stopping), 0.9)
         else:
             yield from self._about_dropout()
+
+    def _from_whole_section(self, question: str) -> Iterator[TurnEvent]:
+        """Eight passages, of which five were found; the second sentence cites the seventh."""
+        found = [1.0, 0.8, 0.5, 0.4, 0.3]
+        scores = [*found, *([0.0] * (len(self._sections) - len(found)))]
+        ranked = [RankedPassage(p, score, score) for p, score in zip(self._sections, scores, strict=True)]
+        yield Evidence(tuple(ranked), question, 14.0, cold="cold" in question)
+        for number in (1, 7):
+            of = self._sections[number - 1]
+            yield Sentence(of.text, " " if number > 1 else "", self._quote(number, of), 0.9)
 
     def _about_dropout(self) -> Iterator[TurnEvent]:
         first = "Dropout switches off randomly chosen units during training."
@@ -212,6 +240,9 @@ class FakeRuntime:
 
     def __post_init__(self) -> None:
         self.chain = FakeChain(self.index)
+
+    def read_ahead(self) -> None:
+        """There is no model that could."""
 
     def starters(self) -> list[str]:
         """Questions that the fake course answers."""

@@ -148,6 +148,49 @@ def test_source_of_the_list_opens_too_and_stays_open_while_the_answer_grows(
     page.click("#stop-button")
 
 
+def numbers(page: "playwright.Page") -> list[str]:
+    """Of the passages of the last answer that can be seen."""
+    shown = page.locator(".lectern-evidence").last.locator("li .number")
+    return [number.inner_text() for number in shown.all() if number.is_visible()]
+
+
+def test_what_was_found_is_listed_and_the_rest_unfolds(page: "playwright.Page") -> None:
+    ask(page, "What does the whole section say?")
+    assert numbers(page) == ["1", "2", "3", "4", "7"], "what is cited is never folded"
+    page.locator(".lectern-evidence summary").focus()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator(".lectern-evidence details li").first).to_be_visible()
+    assert numbers(page) == ["1", "2", "3", "4", "7", "5", "6", "8"]
+    page.locator(".lectern-evidence details button").last.click()
+    playwright.expect(page.locator(".lectern-source mark")).to_contain_text("Early stopping ends training")
+    page.locator(CITATION).nth(1).click()
+    playwright.expect(page.locator(".lectern-source mark")).to_contain_text("Deep networks are trained")
+    assert page.get_by_text("has not been read in full yet").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_cold_answer_says_so(chromium: "playwright.Browser", page_server: Served, scheme: str) -> None:
+    with window(chromium, color_scheme=scheme) as page:
+        enter(page, page_server)
+        ask(page, "What does the cold whole section say?")
+        note = page.get_by_text("the section has not been read in full yet")
+        assert contrast(note) > 4.5
+        assert contrast(page.locator(".lectern-evidence summary")) > 4.5
+
+
+def contrast(shown: "playwright.Locator") -> float:
+    """Of a text with the evidence's box, by WCAG 2.1."""
+    colours = shown.evaluate("""(text) => [text, text.closest(".lectern-evidence section")].map((node, i) =>
+        getComputedStyle(node)[i ? "backgroundColor" : "color"])""")
+    luminances = []
+    for colour in colours:
+        channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        luminances.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(luminances) + 0.05) / (min(luminances) + 0.05)
+
+
 def test_answer_is_drawn_as_written(page: "playwright.Page") -> None:
     ask(page, QUESTION)
     answer = page.locator(".ai-message").last
@@ -264,10 +307,10 @@ def test_sources_are_listed_and_removed_after_a_question(page: "playwright.Page"
 
 def test_settings_reach_the_next_question(page: "playwright.Page", page_server: Served) -> None:
     page.click("#chat-settings-open-modal")
-    page.locator("#chat-settings [role=slider]").last.press("ArrowRight")
+    page.locator("#chat-settings [role=slider]").last.press("ArrowLeft")
     page.locator("#chat-settings #confirm").click()
     ask(page, QUESTION)
-    assert page_server.state()["turns"][-1]["sources"] == 5
+    assert page_server.state()["turns"][-1]["sources"] == 19
 
 
 def test_errors_are_shown(page: "playwright.Page") -> None:

@@ -10,10 +10,11 @@ from toy_index import toy_index
 
 from assistant.answer import collect
 from assistant.chain import CourseChain
-from assistant.events import Done, Dropped, Evidence, Exchange, Sentence, Turn
+from assistant.events import Done, Dropped, Evidence, Sentence, Turn
 from assistant.history import History
 from assistant.settings import AnswerSettings
 from course_guard.grounding import OverlapVerifier
+from knowledge.evidence import EvidencePlanner
 from knowledge.retrieval import CourseRetriever
 
 CALVIN = "What does the Calvin cycle spend?"
@@ -31,9 +32,9 @@ class Assistant:
 
     def chain(self, *replies, pace=0.0, model_name="fake", **sizes):
         self.model = FakeChatModel(replies=list(replies), pace=pace)
-        verifier = OverlapVerifier(self.index.embedder)
-        retriever = CourseRetriever(index=self.index)
-        return CourseChain(retriever, self.model, verifier, self.history, AnswerSettings(**sizes), model_name)
+        retriever, planner = CourseRetriever(index=self.index, k=20), EvidencePlanner(self.index)
+        verifier = OverlapVerifier(self.index.embedder, stored=self.index.sentences)
+        return CourseChain(retriever, planner, self.model, verifier, self.history, AnswerSettings(**sizes), model_name)
 
     def events(self, *replies, turn=None, **options):
         return list(self.chain(*replies, **options).stream(turn or Turn(CALVIN)))
@@ -141,14 +142,6 @@ def test_every_shown_sentence_has_a_citation_that_stands_in_the_document(assista
     assert "\n\n- The Calvin" in answer.text
 
 
-def test_the_passages_of_the_prompt_are_numbered_like_the_citations(assistant):
-    answer = assistant.answer(SPENDS)
-    evidence = assistant.model.prompts[0][0].content[1]["text"]
-    for number, ranked in enumerate(answer.evidence.passages, start=1):
-        assert f"Passage {number}, " in evidence
-        assert ranked.passage.text in evidence.split(f"Passage {number}, ")[1].split("\n\nPassage")[0]
-
-
 def test_the_model_s_own_citations_are_not_shown(assistant):
     answer = assistant.answer(SPENDS.replace(".", " [2]."))
     assert answer.text == SPENDS
@@ -197,32 +190,18 @@ def test_an_unfinished_last_sentence_is_not_shown(assistant):
 
 def test_the_reader_sets_the_sizes(assistant):
     answer = assistant.answer(SPENDS, turn=Turn(CALVIN, sources=1, max_tokens=50))
-    assert (len(answer.evidence.passages), assistant.model.limits) == (1, [50])
-    assert len(assistant.answer(SPENDS, sources=2).evidence.passages) == 2
+    assert [item.score > 0 for item in answer.evidence.passages] == [True, False, False]
+    assert assistant.model.limits == [50]
 
 
-# The conversation
-
-EARLIER = tuple(Exchange(f"Question {n}?", f"Answer {n}.") for n in range(5))
-
-
-@pytest.mark.parametrize(("earlier_turns", "seen"), [(0, []), (2, [3, 4]), (5, [0, 1, 2, 3, 4]), (8, [0, 1, 2, 3, 4])])
-def test_the_model_sees_the_last_turns(assistant, earlier_turns, seen):
-    assistant.events(SPENDS, turn=Turn(CALVIN, earlier=EARLIER), earlier_turns=earlier_turns)
-    (messages,) = assistant.model.prompts
-    assert [m.content for m in messages[1:-1:2]] == [f"Question {n}?" for n in seen]
-    assert messages[-1].content == CALVIN
-
-
-def test_a_follow_up_is_searched_for_and_answered_as_rewritten(assistant):
-    rewritten = "What does the Calvin cycle spend per molecule?"
-    turn = Turn("And what does it spend?", earlier=(Exchange("What is the Calvin cycle?", FIXES),))
-    answer = assistant.answer(rewritten, SPENDS, turn=turn)
-    assert answer.evidence.standalone == rewritten
+def test_a_follow_up_is_searched_for_with_its_question_and_asked_as_it_is(assistant):
+    first = assistant.answer(FIXES, turn=Turn("What is the Calvin cycle?")).done.exchange
+    answer = assistant.answer(SPENDS, turn=Turn("And what does it spend?", earlier=(first,)))
+    assert answer.evidence.standalone == "What is the Calvin cycle? And what does it spend?"
     assert answer.evidence.passages[0].passage.heading[-1] == "Calvin cycle"
-    assert [prompt[-1].content for prompt in assistant.model.prompts][1] == rewritten
+    assert [prompt[-1].content for prompt in assistant.model.prompts] == ["And what does it spend?"]
     assert answer.as_json()["question"] == "And what does it spend?"
-    assert answer.as_json()["standalone"] == rewritten
+    assert answer.as_json()["standalone"] == answer.evidence.standalone
 
 
 # The record
@@ -239,7 +218,7 @@ def test_the_history_holds_what_was_shown(assistant):
     versions = kept.record["versions"]
     assert versions["embedder"] == "bag-of-words:256"
     assert versions["index"] == assistant.index.catalogue.generation
-    assert versions["settings"]["sources"] == 4
+    assert versions["settings"]["max_tokens"] == 220
 
 
 def test_a_refusal_is_kept_with_its_rule(assistant):
@@ -264,7 +243,9 @@ def test_the_json_object(assistant):
     assert set(citation) >= {"document", "heading", "page", "quote"}
     assert (citation["document"], citation["heading"]) == ("Photosynthesis", "Photosynthesis > Calvin cycle")
     assert citation["quote"] == "It spends 3 ATP and 2 NADPH per molecule of carbon dioxide."
-    assert len(data["evidence"]) == 4
+    assert [item["heading"] for item in data["evidence"]][0] == "Photosynthesis > Calvin cycle"
+    assert len(data["evidence"]) == 3
+    assert data["cold"] is False
     assert (data["refused"], data["reason"]) == (False, None)
     timings = data["timings"]
     assert 0 <= timings["evidence_ms"] <= timings["first_sentence_ms"] <= timings["total_ms"]
@@ -280,6 +261,7 @@ def test_the_json_object_of_a_refusal(assistant):
 def test_another_model_shares_everything_else(assistant):
     chain = assistant.chain(SPENDS)
     other = chain.with_model(FakeChatModel(replies=[FIXES]), "other")
+    assert (other.retriever, other.planner) == (chain.retriever, chain.planner)
     assert [c.invoke(Turn(CALVIN)).text for c in (chain, other)] == [SPENDS, FIXES]
     assert sorted(turn.record["model"] for turn in assistant.history.turns()) == ["fake", "other"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 import typer
-from fake_model import FakeChatModel
+from fake_model import FakeChatModel, FakeReader
 from toy_index import toy_index
 
 from assistant import cli
@@ -14,10 +14,13 @@ from assistant.chain import CourseChain
 from assistant.course import open_index
 from assistant.history import History
 from assistant.models import model_path
+from assistant.prompts import SECTION_KEY
 from assistant.runtime import Runtime
 from assistant.settings import Settings, load_settings
+from assistant.warming import Warmer
 from course_guard.grounding import OverlapVerifier
 from knowledge.errors import CourseError
+from knowledge.evidence import EvidencePlanner
 from knowledge.ingest import ingest
 from knowledge.retrieval import CourseRetriever
 
@@ -56,19 +59,21 @@ def lectern(monkeypatch, capsys):
 @pytest.fixture
 def ready(monkeypatch):
     """A runtime over the toy course; a test sets `ready.chain` by `answering`."""
-    settings = Settings()
-    runtime = Runtime(settings, toy_index(), History(settings.history_file), chain=None)
+    settings, index = Settings(), toy_index()
+    warmer = Warmer(FakeReader(settings.states_dir), index)
+    runtime = Runtime(settings, index, History(settings.history_file), chain=None, warmer=warmer)
     monkeypatch.setattr("assistant.runtime.runtime", lambda: runtime)
     monkeypatch.setattr("assistant.runtime.warm", lambda ready: None)
     answering(runtime, f"{SPENDS} {INVENTED}")
-    return runtime
+    yield runtime
+    runtime.warmer.stop()
 
 
-def answering(runtime, *replies, pace=0.0):
+def answering(runtime, *replies, pace=0.0, sections=None):
     model = FakeChatModel(replies=list(replies), pace=pace)
     verifier = OverlapVerifier(runtime.index.embedder)
-    retriever = CourseRetriever(index=runtime.index)
-    runtime.chain = CourseChain(retriever, model, verifier, runtime.history, model_name="fake-1b")
+    retriever, planner = CourseRetriever(index=runtime.index, k=20), EvidencePlanner(runtime.index)
+    runtime.chain = CourseChain(retriever, planner, model, verifier, runtime.history, None, "fake-1b", sections)
     return model
 
 
@@ -82,6 +87,21 @@ def test_ask_shows_sources_answer_and_quotes(lectern, ready):
     assert INVENTED not in out
     assert "1 sentence left out" in out
     assert "fake-1b" in out
+
+
+def test_ask_lists_what_was_found_and_counts_the_rest(lectern, ready):
+    _, out, _ = lectern("ask", CALVIN, "--sources", 1)
+    assert "  [1] Photosynthesis, Calvin cycle\n  and 2 more passages\n" in out
+    assert "best sentences" not in out
+
+
+def test_ask_says_that_a_section_has_not_been_read_in_full(lectern, ready):
+    answering(ready, SPENDS, sections=ready.warmer)
+    _, out, _ = lectern("ask", CALVIN)
+    assert "  [1] Photosynthesis, Calvin cycle\n  (their best sentences only: the section has not been read" in out
+    assert json.loads(lectern("ask", CALVIN, "--json")[1])["cold"]
+    lectern("warm")
+    assert "best sentences" not in lectern("ask", CALVIN)[1]
 
 
 def test_ask_leaves_markdown_and_brackets_alone(lectern, ready):
@@ -110,7 +130,7 @@ def test_json_is_one_line_even_where_libraries_talk(lectern, ready):
     assert out.count("\n") == 1
     data = json.loads(out)
     assert (data["question"], data["answer"], data["refused"]) == (CALVIN, SPENDS, False)
-    assert len(data["evidence"]) == 2
+    assert [item["heading"] for item in data["evidence"]][0] == "Photosynthesis > Calvin cycle"
     assert "loading weights" in err
 
 
@@ -206,7 +226,7 @@ def test_a_broken_model_file_is_named(lectern, ready):
     assert "broken.gguf cannot be loaded" in err
 
 
-@pytest.mark.parametrize("command", [["ask", CALVIN], ["chat"], ["ingest", "--starter"], ["sources", "list"]])
+@pytest.mark.parametrize("command", [["ask", CALVIN], ["chat"], ["warm"], ["ingest", "--starter"], ["sources", "list"]])
 def test_missing_weights_are_named_with_their_remedy(lectern, command):
     code, _, err = lectern(*command)
     assert code == 2
@@ -221,17 +241,17 @@ def test_an_empty_course_is_named_with_its_remedy(lectern, ready, index):
 
 
 def test_an_unknown_key_of_the_settings_file_is_named(lectern):
-    Path("lectern.toml").write_text("[answer]\nsorces = 3\n")
+    Path("lectern.toml").write_text("[evidence]\ncandidate = 8\n")
     code, _, err = lectern("history", "list")
     assert code == 2
-    assert "answer.sorces" in err
+    assert "evidence.candidate" in err
 
 
 def test_a_bad_value_in_the_environment_is_named(lectern, monkeypatch):
-    monkeypatch.setenv("LECTERN_ANSWER__SOURCES", "many")
+    monkeypatch.setenv("LECTERN_EVIDENCE__CANDIDATES", "many")
     code, _, err = lectern("history", "list")
     assert code == 2
-    assert "LECTERN_ANSWER__SOURCES" in err
+    assert "LECTERN_EVIDENCE__CANDIDATES" in err
 
 
 def test_a_long_message_is_not_broken_into_lines(lectern):
@@ -288,8 +308,7 @@ def test_other_packages_may_add_commands(lectern, monkeypatch):
 
 
 def test_chat_understands_follow_ups_and_keeps_thumbs(lectern, ready):
-    rewritten = "Which enzyme does the Calvin cycle use?"
-    model = answering(ready, SPENDS, rewritten, FIXES, SPENDS)
+    answering(ready, SPENDS, FIXES, SPENDS)
     typed = [CALVIN, "/up", "", "And which enzyme does it use?", "/down not quite", "/new", "And what?", "/quit"]
     code, out, _ = lectern("chat", typed=typed)
     assert code == 0
@@ -297,10 +316,24 @@ def test_chat_understands_follow_ups_and_keeps_thumbs(lectern, ready):
     assert f"{FIXES}[1]" in out
     newest, second, first = ready.history.turns()
     assert (first.value, second.value, second.comment) == (1, 0, "not quite")
-    assert (second.standalone, second.conversation) == (rewritten, first.conversation)
+    assert second.standalone == f"{CALVIN} And which enzyme does it use?"
+    assert second.conversation == first.conversation
     assert (newest.standalone, newest.value) == ("And what?", None)
     assert newest.conversation != first.conversation
-    assert len(model.prompts) >= 3
+
+
+def test_chat_goes_on_from_what_the_model_was_asked(lectern, ready):
+    model = answering(ready, SPENDS, FIXES)
+    lectern("chat", typed=[CALVIN, "And which enzyme does it use?", "/quit"])
+    first, second = model.prompts
+    assert second[: len(first)] == first
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_chat_reads_the_course_ahead_unless_that_is_switched_off(lectern, ready, warm):
+    ready.settings = Settings(engine={"warm": warm})
+    lectern("chat", typed=["/quit"])
+    assert ready.warmer.stop() == warm
 
 
 def test_chat_explains_its_commands(lectern, ready):
@@ -328,6 +361,60 @@ def test_the_end_of_the_input_leaves_the_chat(lectern, ready, monkeypatch):
     monkeypatch.setattr("builtins.input", ended)
     code, _, _ = lectern("chat")
     assert code == 0
+
+
+# warm
+
+
+def test_warm_reads_the_course_and_says_how_far_it_is(lectern, ready):
+    assert lectern("warm", "--status")[1].startswith("0 of 3 sections read, 0 of 4,096 MiB on disk.\nThe rest is answered from")
+    code, out, err = lectern("warm")
+    assert (code, out) == (0, "3 of 3 sections read, 0 of 4,096 MiB on disk.\n")
+    assert "3/3 sections" in err
+    assert lectern("warm", "--status")[1] == out
+
+
+def test_warm_prints_one_json_object(lectern, ready):
+    store = ready.warmer.store
+    store.save([1], bytes(1000), f"{SECTION_KEY}that is no more")
+    code, out, _ = lectern("warm", "--json")
+    assert code == 0
+    assert json.loads(out) == {"read": 3, "sections": 3, "bytes": store.used(), "budget": 4096 << 20, "stale": 1}
+    store.save([1], bytes(1000), f"{SECTION_KEY}that is no more")
+    assert "1 that the course has no more" in lectern("warm", "--status")[1]
+
+
+def test_a_title_in_brackets_does_not_trouble_the_bar(lectern, ready, index, tmp_path):
+    (tmp_path / "notes.md").write_text("# The end tag [/b]\n\nIt ends what the start tag has begun.\n")
+    ingest(index, [tmp_path / "notes.md"])
+    ready.index, ready.warmer = index, Warmer(FakeReader(tmp_path / "states"), index)
+    assert lectern("warm")[0] == 0
+
+
+def test_ctrl_c_keeps_what_has_been_read(lectern, ready):
+    reader = ready.warmer._model
+
+    def interrupt():
+        if reader.read:
+            raise KeyboardInterrupt
+
+    reader.on_read = interrupt
+    code, out, err = lectern("warm")
+    assert (code, out) == (130, "")
+    assert "goes on from here" in err
+    assert "Traceback" not in err
+    assert lectern("warm", "--status")[1].startswith("1 of 3 sections read")
+
+
+def test_warm_without_a_course_or_a_budget_says_what_to_do(lectern, ready, index):
+    ready.settings = Settings(engine={"disk_mb": 0})
+    code, _, err = lectern("warm")
+    assert code == 2
+    assert "engine.disk_mb is 0" in err
+    ready.index = index
+    code, _, err = lectern("warm")
+    assert code == 2
+    assert "lectern ingest --starter" in err
 
 
 # history

@@ -1,10 +1,7 @@
-import threading
-
 import pytest
-from fake_model import FakeChatModel
 
 from assistant.events import Exchange
-from assistant.memory import needs_context, standalone
+from assistant.memory import needs_context, searched_for
 
 EARLIER = (
     Exchange("What is a learning rate?", "The learning rate scales each step."),
@@ -49,55 +46,26 @@ def test_follow_ups_need_the_conversation(question):
     ],
 )
 def test_standalone_questions_are_left_alone(question):
-    model = FakeChatModel(replies=[AssertionError("the model was asked")])
     assert not needs_context(question, EARLIER)
-    assert standalone(question, EARLIER, model) == question
-    assert model.prompts == []
+    assert searched_for(question, EARLIER) == question
 
 
-def test_a_follow_up_is_rewritten_from_the_last_two_exchanges():
-    model = FakeChatModel(replies=["Why does dropout switch off units?"])
-    earlier = (Exchange("What is a kernel?", "A similarity."), *EARLIER)
-    assert standalone("And why does it switch off units?", earlier, model) == "Why does dropout switch off units?"
-    prompt = str(model.prompts[0][-1].content)
-    assert "kernel" not in prompt
-    assert prompt.index("learning rate") < prompt.index("Dropout switches off") < prompt.index("And why does it")
+def test_a_follow_up_is_searched_for_with_the_question_before_it():
+    assert searched_for("And why does it work?", EARLIER) == "What is dropout? And why does it work?"
 
 
-@pytest.mark.parametrize(
-    ("reply", "rewritten"),
-    [
-        ('"Why does dropout work?"', "Why does dropout work?"),
-        ("Student: Why does dropout work?", "Why does dropout work?"),
-        ("Why does dropout work?\nBecause it does.", "Why does dropout work?"),
-    ],
-)
-def test_marks_around_the_rewrite_are_removed(reply, rewritten):
-    assert standalone("And why does it work?", EARLIER, FakeChatModel(replies=[reply])) == rewritten
+def test_a_follow_up_of_follow_ups_is_searched_for_with_what_they_hang_on():
+    earlier = (*EARLIER, Exchange("Why does it help?", "Units cannot rely on one another."))
+    assert searched_for("And at test time?", earlier) == "What is dropout? Why does it help? And at test time?"
 
 
-@pytest.mark.parametrize(
-    ("question", "reply"),
-    [
-        ("Is it slower than Adam on sparse gradients?", "Is dropout slower?"),
-        ("Is it slower than Adam on sparse gradients?", "Is dropout slower than Adam?"),
-        ("Is it used with batch normalisation?", "Is dropout used with momentum?"),
-        ("And its effect on convolutional layers?", ""),
-        ("And its effect on convolutional layers?", "Dropout " * 100),
-        ("And why?", "..."),
-    ],
-)
-def test_a_rewrite_that_loses_the_question_is_replaced(question, reply):
-    assert standalone(question, EARLIER, FakeChatModel(replies=[reply])) == f"What is dropout? {question}"
+def test_a_conversation_of_follow_ups_is_looked_back_on_for_three_questions():
+    earlier = (*EARLIER, *(Exchange(f"And for layer {n}, what does it do?", "The same.") for n in range(5)))
+    wanted = [f"And for layer {n}, what does it do?" for n in (2, 3, 4)]
+    assert searched_for("Why is that?", earlier) == " ".join([*wanted, "Why is that?"])
 
 
-def test_one_word_of_several_may_be_put_differently():
-    model = FakeChatModel(replies=["Is dropout cheaper than weight decay for big layers?"])
-    assert standalone("Is it cheaper than weight decay for large layers?", EARLIER, model).startswith("Is dropout cheaper")
-
-
-def test_stopping_ends_the_rewriting():
-    stop = threading.Event()
-    stop.set()
-    model = FakeChatModel(replies=["Why does dropout work? " * 50], pace=1.0)
-    assert standalone("And why does it work?", EARLIER, model, stop) == "What is dropout? And why does it work?"
+def test_the_first_question_hangs_on_nothing():
+    assert searched_for("And why does it work?", ()) == "And why does it work?"
+    earlier = (Exchange("Why is that?", "It is so."),)
+    assert searched_for("And then?", earlier) == "Why is that? And then?"

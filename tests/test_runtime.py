@@ -1,10 +1,13 @@
 import pytest
+from fake_model import FakeReader
+from toy_index import toy_index
 
 from assistant import runtime as module
 from assistant.course import open_index
 from assistant.prompts import SYSTEM
 from assistant.runtime import Runtime, build, chat_models_here, warm
 from assistant.settings import Settings
+from assistant.warming import Warmer
 from knowledge.catalogue import SourceInfo
 from knowledge.errors import CourseError, MissingModel
 from knowledge.index import CourseIndex
@@ -19,7 +22,7 @@ class Index:
 
 
 def starters(*titles):
-    return Runtime(Settings(), Index(*titles), None, None).starters()
+    return Runtime(Settings(), Index(*titles), None, None, None).starters()
 
 
 def test_starters_are_spread_over_the_course():
@@ -38,22 +41,38 @@ def test_names_keep_their_capitals():
     ]
 
 
-def test_another_model_is_chosen_once_its_weights_are_found(monkeypatch):
-    class Chain:
-        def with_model(self, model, name):
-            return (model, name)
+class Chain:
+    """Remembers what it was given."""
 
-    ready = Runtime(Settings(), Index(), None, Chain())
+    def __init__(self, *given):
+        self.given = given
+
+    def with_model(self, *given):
+        return Chain(*given)
+
+
+@pytest.mark.parametrize("reads_ahead", [True, False])
+def test_another_model_is_chosen_once_its_weights_are_found(monkeypatch, tmp_path, reads_ahead):
+    first, other = FakeReader(tmp_path / "first", slow=True), FakeReader(tmp_path / "other")
+    other.count_tokens = len
+    ready = Runtime(Settings(), toy_index(), None, Chain(), Warmer(first, toy_index()))
+    if reads_ahead:
+        ready.warmer.start()
+    before = ready.warmer
     with pytest.raises(MissingModel):
         ready.choose_model("smollm2-135m-instruct")
-    assert isinstance(ready.chain, Chain)
-    monkeypatch.setattr(module, "chat_model", lambda settings, name: f"weights of {name}")
+    assert (ready.chain.given, ready.warmer) == ((), before)
+    monkeypatch.setattr(module, "chat_model", lambda settings, name: other)
     ready.choose_model("smollm2-135m-instruct")
-    assert ready.chain == ("weights of smollm2-135m-instruct", "smollm2-135m-instruct")
+    model, name, planner, sections = ready.chain.given
+    assert (model, name, sections) == (other, "smollm2-135m-instruct", ready.warmer)
+    assert planner._count_tokens is len, "another model's tokens are counted with another model"
     assert ready.models()[0] == ready.settings.model.name == "smollm2-135m-instruct"
-    ready.chain = "untouched"
+    assert not first.read
+    chain = ready.chain
     ready.choose_model("smollm2-135m-instruct")
-    assert ready.chain == "untouched"
+    assert ready.chain is chain
+    assert ready.warmer.stop() == reads_ahead
 
 
 def test_without_weights_there_is_no_runtime():
@@ -82,7 +101,7 @@ def test_warming_opens_everything_that_a_question_needs(ingested, monkeypatch):
     monkeypatch.setattr(module, "chat_model", lambda settings: Model())
     for name in ("dense", "lexical"):
         monkeypatch.setattr(CourseIndex, name, noting(name))
-    warm(Runtime(Settings(), ingested, None, None))
+    warm(Runtime(Settings(), ingested, None, None, None))
     assert sorted(opened) == ["dense", "lexical", "model"]
 
 

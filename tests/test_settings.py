@@ -21,28 +21,29 @@ def write(text):
 
 def test_defaults_need_no_file(monkeypatch):
     settings = load_settings()
-    assert settings.answer.sources == 4
+    assert settings.evidence.candidates == 20
     assert settings.index_dir == Path(os.environ["LECTERN_DATA_DIR"]) / "index"
+    assert settings.states_dir == Path(os.environ["LECTERN_DATA_DIR"]) / "states"
     monkeypatch.delenv("LECTERN_DATA_DIR")
     assert Settings().data_dir == Path(os.environ["XDG_DATA_HOME"]) / "lectern"
 
 
 def test_the_environment_beats_the_file_and_the_file_the_defaults(monkeypatch):
-    write("[answer]\nsources = 2\nmax_tokens = 100\n")
-    monkeypatch.setenv("LECTERN_ANSWER__SOURCES", "7")
-    answer = load_settings().answer
-    assert (answer.sources, answer.max_tokens, answer.earlier_turns) == (7, 100, 2)
+    write("[evidence]\ncandidates = 12\nextra_tokens = 100\n")
+    monkeypatch.setenv("LECTERN_EVIDENCE__CANDIDATES", "7")
+    evidence = load_settings().evidence
+    assert (evidence.candidates, evidence.extra_tokens, evidence.pruned_tokens) == (7, 100, 290)
 
 
 def test_the_file_of_the_folder_beats_the_user_s(monkeypatch):
     own = Path(os.environ["XDG_CONFIG_HOME"]) / "lectern" / "lectern.toml"
     own.parent.mkdir(parents=True)
-    own.write_text("[answer]\nsources = 2\n")
+    own.write_text("[evidence]\ncandidates = 12\n")
     assert settings_file() == own
-    assert load_settings().answer.sources == 2
+    assert load_settings().evidence.candidates == 12
     write("[model]\nthreads = 3\n")
     load_settings.cache_clear()
-    assert load_settings().answer.sources == 4
+    assert load_settings().evidence.candidates == 20
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):
@@ -61,10 +62,11 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[answer]\nsorces = 3\n", "answer.sorces"),
+        ("[evidence]\ncandidate = 8\n", "evidence.candidate"),
+        ("[answer]\nsources = 4\n", "answer.sources"),
         ("colour = 3\n", "colour"),
-        ("[answer]\nsources = 99\n", "answer.sources"),
-        ("[answer]\nsources = 'many'\n", "answer.sources"),
+        ("[evidence]\ncandidates = 999\n", "evidence.candidates"),
+        ("[evidence]\ncandidates = 'many'\n", "evidence.candidates"),
         ("[answer\n", "lectern.toml is not valid TOML"),
         ("[grounding]\nthreshold = 2\n", "grounding.threshold"),
     ],
@@ -85,8 +87,8 @@ def test_a_file_that_is_no_text_is_named():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("LECTERN_ANSWER__SOURCES", "many", "LECTERN_ANSWER__SOURCES"),
-        ("LECTERN_ANSWER__SORCES", "3", "LECTERN_ANSWER__SORCES"),
+        ("LECTERN_EVIDENCE__CANDIDATES", "many", "LECTERN_EVIDENCE__CANDIDATES"),
+        ("LECTERN_EVIDENCE__CANDIDATE", "8", "LECTERN_EVIDENCE__CANDIDATE"),
         ("LECTERN_MODEL", "{", '"model"'),
     ],
 )
@@ -99,7 +101,7 @@ def test_a_mistake_in_the_environment_is_named(monkeypatch, name, value, message
 
 def test_settings_cannot_be_changed_by_accident():
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().answer.sources = 3
+        load_settings().evidence.candidates = 8
 
 
 def test_one_thread_for_each_core_that_may_be_used(monkeypatch):

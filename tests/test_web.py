@@ -196,6 +196,18 @@ def test_evidence_comes_before_the_first_sentence(page: Served) -> None:
     visit(page, check)
 
 
+def test_what_was_found_is_listed_and_the_rest_of_the_section_folded(page: Served) -> None:
+    async def check(visitor: Visitor) -> None:
+        answer = await visitor.ask("What does the whole section say?")
+        facts = answer["metadata"]
+        assert (len(facts["passages"]), facts["foremost"], facts["cold"]) == (8, 4, False)
+        assert all(passage["text"] for passage in facts["passages"])
+        assert [quote["number"] for quote in facts["quotes"].values()] == [1, 7]
+        assert (await visitor.ask("What does the cold whole section say?"))["metadata"]["cold"]
+
+    visit(page, check)
+
+
 def test_each_citation_opens_its_own_quote(page: Served) -> None:
     async def check(visitor: Visitor) -> None:
         answer = await visitor.ask("What does dropout do during training?")

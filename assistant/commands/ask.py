@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="Answer with this model of `lectern models list`, or a .gguf file.")
 ]
-Sources = Annotated[int | None, typer.Option("--sources", "-s", min=1, max=10, help="How many passages to answer from.")]
+Sources = Annotated[
+    int | None,
+    typer.Option("--sources", "-s", min=1, max=100, help="How many of the best passages to draw on."),
+]
 
 
 def ask(
@@ -74,6 +77,7 @@ def chat(model: Model = None, sources: Sources = None) -> None:
     """
     console = Console()
     ready = _open(model)
+    ready.read_ahead()
     conversation, last = uuid4().hex, None
     earlier: tuple[Exchange, ...] = ()
     console.print(f"Ask about the course ({len(ready.index.sources())} documents). /new, /up, /down, /quit.", style="dim")
@@ -103,8 +107,8 @@ def chat(model: Model = None, sources: Sources = None) -> None:
                 turn = Turn(text, conversation, earlier, sources)
                 answer = _answer(ready, turn, console)
                 last = answer.done.turn_id if answer.done else None
-                if answer.text:
-                    earlier = (*earlier, Exchange(text, answer.text))
+                if answer.done and answer.done.exchange:
+                    earlier = (*earlier, answer.done.exchange)
 
 
 def _answer(ready: "Runtime", turn: Turn, console: Console) -> Answer:

@@ -18,8 +18,8 @@ def show(events: Iterable[TurnEvent], console: Console) -> None:
     dropped = 0
     for event in events:
         match event:
-            case Evidence(passages=passages, elapsed_ms=elapsed) if passages:
-                console.print(_sources([ranked.passage for ranked in passages], elapsed))
+            case Evidence() if event.passages:
+                console.print(_sources(event))
             case Sentence():
                 marks = "".join(f"[{c.number}]" for c in event.citations)
                 console.print(Text.assemble(event.lead, event.text, (marks, "cyan")), end="", soft_wrap=True)
@@ -45,9 +45,14 @@ def place(passage: Passage) -> str:
     return ", ".join(parts)
 
 
-def _sources(passages: list[Passage], elapsed_ms: float) -> Text:
-    lines = [f"  [{number}] {place(passage)}" for number, passage in enumerate(passages, start=1)]
-    return Text("\n".join([f"Sources ({elapsed_ms:.0f} ms)", *lines, ""]), style="dim")
+def _sources(event: Evidence) -> Text:
+    first = event.passages[: event.foremost]
+    lines = [f"  [{number}] {place(ranked.passage)}" for number, ranked in enumerate(first, start=1)]
+    if more := len(event.passages) - len(first):
+        lines.append(f"  and {more} more {'passage' if more == 1 else 'passages'}")
+    if event.cold:
+        lines.append("  (their best sentences only: the section has not been read in full yet)")
+    return Text("\n".join([f"Sources ({event.elapsed_ms:.0f} ms)", *lines, ""]), style="dim")
 
 
 def _refusal(event: Refusal) -> Panel:

@@ -65,6 +65,7 @@ def _work(load: _Load) -> None:
         load.opened.set_result(runtime)
         module.warm(runtime)
         load.warmed.set_result(runtime)
+        runtime.read_ahead()
     except BaseException as error:  # every waiting visitor gets it; nobody could catch it in this thread
         if isinstance(error, CourseError):
             _log.error("%s", error)

@@ -101,9 +101,10 @@ class TurnMessage(LiveMessage):
     async def _show_evidence(self, event: Evidence) -> None:
         passages = [ranked.passage for ranked in event.passages]
         # The list first: the reader sees what was found before the documents are read for the panel's context.
-        await self.change(phase="reading", passages=[_place(n, p) for n, p in enumerate(passages, 1)])
-        sources = [_place(n, p) | {"text": await self._in_context(p, [(p.start, p.end)])} for n, p in enumerate(passages, 1)]
-        await self.change(passages=sources)
+        places = [_place(n, p) for n, p in enumerate(passages, 1)]
+        await self.change(phase="reading", passages=places, foremost=event.foremost, cold=event.cold)
+        texts = [await self._in_context(p, [(p.start, p.end)]) for p in passages]
+        await self.change(passages=[place | {"text": text} for place, text in zip(places, texts, strict=True)])
 
     async def _show_end(self, done: Done) -> None:
         content = self.message.content

@@ -8,6 +8,7 @@ const STATUS = {
   searching: "Searching the course",
   reading: "Reading the sources",
 };
+const COLD = "From the best sentences only: the section has not been read in full yet.";
 const LINK = 'a[href^="#quote-"]';
 
 // Custom elements cannot import one another, so each has its own.
@@ -27,7 +28,7 @@ export default function Evidence() {
   const box = useRef(null);
   const turn = useRef({});
   turn.current = message?.metadata || {};
-  const { phase, passages = [], quotes = {}, refused } = turn.current;
+  const { phase, passages = [], foremost = 0, cold, quotes = {}, refused } = turn.current;
 
   const open = (key, number, text) => {
     const place = turn.current.passages.find((passage) => passage.number === number);
@@ -52,26 +53,34 @@ export default function Evidence() {
 
   const cited = new Set(Object.values(quotes).map((quote) => quote.number));
   const finished = phase === "done" && !refused;
+  const listed = passages.filter(({ number }) => number <= foremost || cited.has(number));
+  const folded = passages.filter((passage) => !listed.includes(passage));
+  const row = (passage) => (
+    <li key={passage.number} className={finished && !cited.has(passage.number) ? "unused" : ""}>
+      <button
+        type="button"
+        disabled={!passage.text}
+        onClick={() => open(`passage-${passage.number}`, passage.number, passage.text)}
+      >
+        <span className="number">{passage.number}</span>
+        <span className="title">{passage.title}</span>
+        <span className="where">{where(passage)}</span>
+      </button>
+    </li>
+  );
   return (
     <div ref={box} className="lectern-evidence" data-phase={phase}>
       {passages.length > 0 && (
         <section aria-label="Sources of this answer">
           <h2>{refused ? "Nearest passages" : "Sources"}</h2>
-          <ol>
-            {passages.map((passage) => (
-              <li key={passage.number} className={finished && !cited.has(passage.number) ? "unused" : ""}>
-                <button
-                  type="button"
-                  disabled={!passage.text}
-                  onClick={() => open(`passage-${passage.number}`, passage.number, passage.text)}
-                >
-                  <span className="number">{passage.number}</span>
-                  <span className="title">{passage.title}</span>
-                  <span className="where">{where(passage)}</span>
-                </button>
-              </li>
-            ))}
-          </ol>
+          <ol>{listed.map(row)}</ol>
+          {folded.length > 0 && (
+            <details>
+              <summary>{folded.length === 1 ? "1 more passage" : `${folded.length} more passages`}</summary>
+              <ol>{folded.map(row)}</ol>
+            </details>
+          )}
+          {cold && <p className="note">{COLD}</p>}
         </section>
       )}
       {STATUS[phase] && (

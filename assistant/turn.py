@@ -1,0 +1,183 @@
+"""One turn from question to checked answer: search -> choose evidence -> prompt -> generate -> check each sentence."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import Protocol
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from assistant.events import Dropped, Evidence, Exchange, Refusal, Sentence, Turn, TurnEvent
+from assistant.memory import needs_context, searched_for
+from assistant.prompts import answer_prompt, asked_with, says_not_covered, section_block
+from assistant.settings import AnswerSettings
+from assistant.streaming import SentenceBuffer
+from course_guard.grounding import Checker, Verifier
+from knowledge.evidence import EvidencePlanner, Plan
+from knowledge.passage import Passage, RankedPassage
+from knowledge.retrieval import CourseRetriever, Retrieved
+
+_MOST_SUGGESTIONS = 3
+_DROPPED_AT_ONCE = 4
+Further = tuple[str, tuple[Passage, ...]]  # a section's id and its passages
+
+
+class Sections(Protocol):
+    """What the model has read of the course before it was asked."""
+
+    def is_ready(self, section_id: str, passages: tuple[Passage, ...]) -> bool:
+        """Whether a prompt that begins with this section can be answered without reading it."""
+
+    def want(self, section_id: str) -> None:
+        """Somebody has asked about this section: read it next."""
+
+    def further(self, plan: Plan, found: Retrieved) -> Sequence[Further]:
+        """Sections that can be joined to the one of the plan; none unless joining is switched on."""
+
+
+class TurnRun:
+    """One turn under way: its clock and its counts."""
+
+    def __init__(self, model: BaseChatModel, settings: AnswerSettings, turn: Turn, sections: Sections | None) -> None:
+        self._model, self._settings, self._turn, self._sections = model, settings, turn, sections
+        self._started = time.monotonic()
+        self._evidence_at: float | None = None
+        self._first_token_at: float | None = None
+        self._last_token_at: float | None = None
+        self._first_sentence_at: float | None = None
+        self._cut_off = ""
+        self._section_id = self._prompted = ""
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.cached_tokens = 0
+
+    def timings(self) -> dict[str, float | None]:
+        """As in Done."""
+        writing = (self._last_token_at or 0.0) - (self._first_token_at or 0.0)
+        return {
+            "evidence_ms": self._ms(self._evidence_at),
+            "first_token_ms": self._ms(self._first_token_at),
+            "first_sentence_ms": self._ms(self._first_sentence_at),
+            "total_ms": self._ms(time.monotonic()),
+            "tokens_per_s": round((self.completion_tokens - 1) / writing, 2) if writing > 0 else None,
+        }
+
+    def exchange(self, answer: str) -> Exchange | None:
+        """What the next turn needs to go on from here; `answer` is what was shown."""
+        return Exchange(self._turn.question, answer, self._section_id, self._prompted) if answer else None
+
+    def _ms(self, moment: float | None) -> float | None:
+        return None if moment is None else round((moment - self._started) * 1000, 1)
+
+    def events(self, retriever: CourseRetriever, planner: EvidencePlanner, verifier: Verifier) -> Iterator[TurnEvent]:
+        """Everything but Done."""
+        turn = self._turn
+        searched = searched_for(turn.question, turn.earlier)
+        found = retriever.retrieve(searched, turn.sources)
+        plan = planner.plan(searched, found) if found.covered else None
+        topics = _topics(found.passages)
+        if plan is None:
+            yield self._evidence((), searched, False)
+            yield Refusal("not_covered", "The course does not seem to cover this.", topics)
+            return
+        cold = self._sections is not None and not self._sections.is_ready(plan.section_id, plan.section)
+        further = self._sections.further(plan, found) if self._sections and not cold else ()
+        read = [*plan.passages(cold), *(passage for _, passages in further for passage in passages)]
+        ranked = _ranked(read, found.passages)
+        yield self._evidence(ranked, searched, cold)
+        checker = verifier.against([item.passage for item in ranked], searched)
+        shown = 0
+        for event in self._checked(self._prompt(plan, cold, further), checker):
+            shown += isinstance(event, Sentence)
+            if isinstance(event, Refusal):
+                if not shown:
+                    yield replace(event, suggestions=topics)
+                break
+            yield event
+        else:
+            if not shown and not turn.stop.is_set():
+                reason = "The nearest passages of the course do not support an answer to this."
+                yield Refusal("unsupported", reason, topics)
+        if cold and self._sections is not None:
+            self._sections.want(plan.section_id)
+
+    def _evidence(self, ranked: tuple[RankedPassage, ...], searched: str, cold: bool) -> Evidence:
+        self._evidence_at = time.monotonic()
+        return Evidence(ranked, searched, self._ms(self._evidence_at) or 0.0, cold)
+
+    def _prompt(self, plan: Plan, cold: bool, further: Sequence[Further]) -> list[BaseMessage]:
+        """The prompt; the conversation is part of it where the question needs it, or where its state is there anyway."""
+        turn = self._turn
+        earlier: Sequence[Exchange] = ()
+        if not cold and turn.earlier and turn.earlier[-1].section_id == plan.section_id:
+            earlier = self._since_section(plan.section_id)
+        elif needs_context(turn.question, turn.earlier):
+            earlier = turn.earlier[max(0, len(turn.earlier) - self._settings.earlier_turns) :]
+        if not cold:
+            self._section_id = plan.section_id
+            if not further and (prompted := asked_with(plan, turn.question)) != turn.question:
+                self._prompted = prompted
+        return answer_prompt(plan, cold, earlier, turn.question, [section_block(*section) for section in further])
+
+    def _since_section(self, section_id: str) -> Sequence[Exchange]:
+        """The exchanges about this section just before; several of the oldest go at once, so that the state mostly stays."""
+        run = list(takewhile(lambda exchange: exchange.section_id == section_id, reversed(self._turn.earlier)))[::-1]
+        more = max(0, len(run) - self._settings.earlier_turns)
+        return run[more - more % _DROPPED_AT_ONCE :]
+
+    def _checked(self, messages: list[BaseMessage], checker: Checker) -> Iterator[Sentence | Dropped | Refusal]:
+        seen: set[str] = set()
+        for lead, text in self._sentences(messages):
+            if says_not_covered(text):
+                yield Refusal("not_covered", "The course does not seem to cover this.")
+                return
+            if text in seen:
+                return  # a small model that repeats itself has nothing more to say
+            seen.add(text)
+            support = checker.check(text)
+            if support.citations:
+                self._first_sentence_at = self._first_sentence_at or time.monotonic()
+                yield Sentence(text, lead, support.citations, support.probability)
+            else:
+                yield Dropped(text, support.reason)
+        if self._cut_off:
+            yield Dropped(self._cut_off, "The answer had reached its longest length in tokens.")
+
+    def _sentences(self, messages: list[BaseMessage]) -> Iterator[tuple[str, str]]:
+        buffer = SentenceBuffer()
+        limit = self._turn.max_tokens or self._settings.max_tokens
+        for chunk in self._model.stream(messages, max_tokens=limit, stop_event=self._turn.stop):
+            if chunk.content:
+                self.completion_tokens += 1  # until the model says how many it were, which it cannot if it is interrupted
+                self._last_token_at = time.monotonic()
+                self._first_token_at = self._first_token_at or self._last_token_at
+                yield from buffer.feed(str(chunk.content))
+            if usage := getattr(chunk, "usage_metadata", None):
+                self.prompt_tokens, self.completion_tokens = usage["input_tokens"], usage["output_tokens"]
+                self.cached_tokens = usage.get("input_token_details", {}).get("cache_read", 0)
+        rest = buffer.finish()
+        stopped = self._turn.stop.is_set()
+        if rest and (stopped or self.completion_tokens >= limit):
+            _, unfinished = rest.pop()  # it could be checked only in part
+            self._cut_off = "" if stopped else unfinished
+        yield from rest
+
+
+def _ranked(read: Sequence[Passage], found: Sequence[RankedPassage]) -> tuple[RankedPassage, ...]:
+    """What is read, the found ones first and best first."""
+    ids = {passage.id for passage in read}
+    best = [item for item in found if item.passage.id in ids]
+    listed = {item.passage.id for item in best}
+    return (*best, *(RankedPassage(passage, 0.0, 0.0) for passage in read if passage.id not in listed))
+
+
+def _topics(passages: Sequence[RankedPassage]) -> tuple[str, ...]:
+    """The nearest things that the course does cover, for a reader who asked for something else."""
+    names = []
+    for ranked in passages:
+        heading = ranked.passage.heading[-1] if ranked.passage.heading else ""
+        title = ranked.passage.title
+        names.append(title if heading in ("", title) else f"{title}: {heading}")
+    return tuple(dict.fromkeys(names))[:_MOST_SUGGESTIONS]
