@@ -30,7 +30,7 @@ chat: $(VENV)/.base
 	$(LECTERN) models pull
 	$(call end)
 	if [ ! -e $(VENV)/.starter ] || [ "$$($(LECTERN) sources list --json)" = "[]" ]; then
-	  $(call begin,Index of the starter course: about half a minute the first time)
+	  $(call begin,Index of the starter course: about a minute the first time)
 	  $(LECTERN) ingest --starter
 	  touch $(VENV)/.starter
 	  $(call end)

@@ -16,12 +16,14 @@ from assistant.history import History, TurnRecord, now
 from assistant.runtime import Runtime
 from assistant.settings import Settings
 from course_guard.grounding import OverlapVerifier
-from evals.bench import embedders, retrieval, speed
+from evals.bench import embedders, evidence, retrieval, speed
 from knowledge.chunking import chunk
 from knowledge.errors import CourseError
+from knowledge.evidence import EvidencePlanner
+from knowledge.ingest import ingest
 from knowledge.loaders.load import load
 from knowledge.retrieval import CourseRetriever
-from knowledge.settings import ChunkingSettings, RetrievalSettings
+from knowledge.settings import ChunkingSettings, EvidenceSettings, RetrievalSettings
 
 ir_measures = pytest.importorskip("ir_measures")
 
@@ -198,6 +200,47 @@ def test_the_retrieval_command_prints_every_corpus_and_the_whole(data, embedder,
     assert "money" not in CliRunner().invoke(app, ["--data", str(data), "--collection", "cranfield"]).stdout
 
 
+def test_gold_share_counts_letters_and_takes_any_copy():
+    text = "Bonds pay. Shares do not. Bonds pay."
+    assert evidence.gold_share(text, ["Bonds pay."], [(0, 36)]) == 1
+    assert evidence.gold_share(text, ["Bonds pay."], [(26, 36)]) == 1
+    assert evidence.gold_share(text, ["Bonds pay."], [(0, 5)]) == pytest.approx(5 / 9)
+    assert evidence.gold_share(text, ["Bonds pay."], [(0, 5), (26, 31)]) == pytest.approx(5 / 9)  # the same five twice
+    assert evidence.gold_share(text, ["Bonds pay.", "Shares do not."], [(11, 25)]) == pytest.approx(12 / 21)
+    assert evidence.gold_share(text, ["Bonds pay."], []) == 0
+    with pytest.raises(ValueError, match="Loans"):
+        evidence.gold_share(text, ["Loans"], [(0, 36)])
+
+
+def test_every_question_is_planned_and_its_gold_found(data, index, embedder):
+    money, _ = retrieval.read_corpora(data / "chunking_eval")
+    ingest(index, [money.path])
+    (one,) = evidence.measure(money, index, len, RetrievalSettings(), EvidenceSettings())
+    assert (one.question, one.extra_tokens) == ("What about Bonds?", 0)
+    assert one.shares == dict.fromkeys(evidence._WAYS, 1)
+    assert one.tokens["section"] == len(money.path.read_text().strip())
+    assert one.tokens["pruned"] < one.tokens["section"]
+
+
+def test_the_evidence_command_prints_both_halves(data, embedder, monkeypatch):
+    monkeypatch.setattr(evidence, "model_path", lambda name: None)
+    monkeypatch.setattr(evidence, "SentenceEmbedder", lambda folder: embedder)
+    monkeypatch.setattr(evidence, "token_counter", lambda path: len)
+    app = Typer()
+    app.command()(evidence.main)
+    result = CliRunner().invoke(app, ["--data", str(data)])
+    assert result.exit_code == 0, result.output
+    assert "both, n = 2" in result.stdout
+    row = next(line for line in result.stdout.splitlines() if line.startswith("section and extras"))
+    assert row.endswith("1.000 / 1.000")
+
+
+def test_halves_are_fixed_by_the_question():
+    measured = [evidence.Measured(f"Question {n}?", {}, {}, 0, 0.0) for n in range(200)]
+    assert [m.development for m in measured[:4]] == [True, False, True, True]
+    assert 80 < sum(m.development for m in measured) < 120
+
+
 @pytest.fixture
 def ready(ingested, embedder, tmp_path):
     """A runtime whose model knows one sentence; the threshold is one that the bag of words passes for a covered question."""
@@ -205,8 +248,9 @@ def ready(ingested, embedder, tmp_path):
     history = History(settings.history_file)
     model = FakeChatModel(replies=["Kepler's first law says that every planet moves on an ellipse with the Sun in one focus."])
     retriever = CourseRetriever(index=ingested, settings=RetrievalSettings(threshold=0.2), k=2)
-    chain = CourseChain(retriever, model, OverlapVerifier(embedder), history, model_name="fake")
-    return Runtime(settings, ingested, history, chain)
+    planner = EvidencePlanner(ingested)
+    chain = CourseChain(retriever, planner, model, OverlapVerifier(embedder), history, model_name="fake")
+    return Runtime(settings, ingested, history, chain, None)
 
 
 def test_answer_times_are_one_a_question_and_leave_only_the_readers_own_turns(ready, monkeypatch):
@@ -225,8 +269,8 @@ def test_answer_times_are_one_a_question_and_leave_only_the_readers_own_turns(re
 
 def test_answer_times_leave_nothing_after_a_failure(ready, monkeypatch):
     monkeypatch.setattr(speed, "warm", lambda ready: None)
-    broken = ready.chain.with_model(FakeChatModel(replies=[RuntimeError("out of memory")]), "broken")
-    ready.chain = broken
+    broken = FakeChatModel(replies=[RuntimeError("out of memory")])
+    ready.chain = ready.chain.with_model(broken, "broken", EvidencePlanner(ready.index))
     with pytest.raises(RuntimeError, match="out of memory"):
         speed.answer_times(ready, ["What does Kepler's first law say about every planet?"])
     assert ready.history.turns() == []
@@ -259,7 +303,7 @@ def test_cold_starts_are_timed_in_processes_of_their_own(monkeypatch):
 
 
 def test_speed_of_an_empty_index_says_what_to_do(index, monkeypatch):
-    monkeypatch.setattr(speed, "build", lambda settings: Runtime(settings, index, None, None))
+    monkeypatch.setattr(speed, "build", lambda settings: Runtime(settings, index, None, None, None))
     with pytest.raises(CourseError, match="lectern ingest --starter"):
         speed.main()
 

@@ -55,7 +55,7 @@ def _report(results: Sequence[tuple[Case, Answer]], ready: Runtime) -> None:
     covered = [(case, answer) for case, answer in results if case.answerable]
     others = [(case, answer) for case, answer in results if not case.answerable]
     retriever = CourseRetriever(index=ready.index, settings=ready.settings.retrieval, k=_TOP)
-    print(f"\nmodel {ready.settings.model.name}, {ready.settings.answer.sources} sources")
+    print(f"\nmodel {ready.settings.model.name}, {ready.settings.evidence}")
     _share("gold fact in the answer", [case.is_right(answer.text) for case, answer in covered])
     _share(f"gold lesson in the top {_TOP}", [_lesson_found(case, retriever) for case, _ in covered])
     _share(

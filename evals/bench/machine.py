@@ -4,7 +4,6 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median, quantiles
 
 from assistant.settings import core_count
 
@@ -29,6 +28,25 @@ def _processor() -> str:
 def spread(values: Sequence[float], unit: str = "") -> str:
     """Median with the quartiles, for people."""
     if len(values) < 2:
-        return f"{values[0]:.3g}{unit} (n = 1)" if values else "none"
-    low, _, high = quantiles(values, n=4)
-    return f"{median(values):.3g}{unit} ({low:.3g} to {high:.3g}, n = {len(values)})"
+        return f"{_figure(values[0])}{unit} (n = 1)" if values else "none"
+    low, middle, high = (_figure(quantile(values, share)) for share in (0.25, 0.5, 0.75))
+    return f"{middle}{unit} ({low} to {high}, n = {len(values)})"
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that `share` of the values (0 to 1) do not exceed, between neighbours by linear interpolation.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("A quantile of nothing.")
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

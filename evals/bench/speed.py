@@ -49,7 +49,7 @@ _COLD = {
     ),
     "chat model": (
         "from assistant.llm.chat_llama import ChatLlama; "
-        "ChatLlama(path=Path(sys.argv[2]), context=int(sys.argv[3]), threads=int(sys.argv[4])).load()"
+        "ChatLlama(path=Path(sys.argv[2]), context=int(sys.argv[3]), threads=int(sys.argv[4])).scheduler"
     ),
     "everything before a first question": (
         "from assistant.runtime import build, warm; from assistant.settings import load_settings; warm(build(load_settings()))"
