@@ -58,6 +58,8 @@ class Answer:
             "suggestions": list(self.refusal.suggestions) if self.refusal else [],
             "stopped": self.done.stopped if self.done else True,
             "model": self.done.model if self.done else None,
+            "prompt_tokens": self.done.prompt_tokens if self.done else None,
+            "cached_tokens": self.done.cached_tokens if self.done else None,
             "timings": self.done.timings if self.done else {},
         }
 

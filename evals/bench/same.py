@@ -143,7 +143,8 @@ def _answer(model: ChatLlama, prompt: Sequence[BaseMessage], max_tokens: int) ->
     """Text and times of an answer for which nothing is in memory."""
     model.scheduler.pool.flush()
     model.scheduler.pool.clear()  # nobody else asks
-    started, first, text, usage = time.perf_counter(), None, "", {}
+    started, first, text = time.perf_counter(), None, ""
+    usage: Any = None
     for chunk in model.stream(list(prompt), max_tokens=max_tokens):
         first = first or time.perf_counter() - started
         text += str(chunk.content)
