@@ -7,7 +7,9 @@ word that its answers repeat; another's in an answer is a leak. Exit code 1 if t
 than `--limit`, an error, or a sequence that is still busy in the end. Saved states go into a temporary folder.
 """
 
+import os
 import random
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -141,6 +143,9 @@ def main(
             typer.echo(line)
         if room.stuck == 0:
             model.scheduler.close()
+    if room.stuck:
+        sys.stdout.flush()
+        os._exit(1)  # a normal end would wait for the engine
     if room.errors:
         raise room.errors[0]
     if figures.failures:
