@@ -1,7 +1,7 @@
 """What of the conversation a question needs: real follow-ups are searched for together with what they hang on.
 
-The model reads the conversation and needs no more. Having it rewrite the question first took two seconds and found no more
-(docs/log.md).
+The model reads the conversation and needs no more. Having it rewrite the question first found the answer in two more of 32
+follow-ups, and took longer than everything else before the first word (docs/log.md).
 """
 
 import re

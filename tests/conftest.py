@@ -100,6 +100,18 @@ def embedder() -> BagOfWordsEmbedder:
 
 
 @pytest.fixture(scope="session")
+def small_model() -> Path:
+    """The smallest real chat model."""
+    from assistant.models import model_path
+    from knowledge.errors import MissingModel
+
+    try:
+        return model_path("smollm2-135m-instruct")
+    except MissingModel as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def empty_chroma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Chroma's folder without a vector in it: making one takes ten times as long as copying it."""
     from knowledge.store import VectorStore

@@ -9,10 +9,8 @@ from assistant.llm.engine import Aborted, Engine, Full, Row
 from assistant.llm.job import Mark, Request
 from assistant.llm.kv import StateStore
 from assistant.llm.scheduler import Scheduler
-from assistant.models import model_path
 from knowledge.errors import MissingModel
 
-SMALL = "smollm2-135m-instruct"
 TEXT = (
     "Kepler's first law says that every planet moves on an ellipse with the Sun in one focus. Kepler's second law says that "
     "the line from Sun to planet sweeps equal areas in equal times, so planets are fastest at perihelion. "
@@ -22,16 +20,8 @@ pytestmark = pytest.mark.model
 
 
 @pytest.fixture(scope="module")
-def path():
-    try:
-        return model_path(SMALL)
-    except MissingModel as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def loaded(path):
-    engine = Engine(path, 0, LEAST, SEQUENCES, 1, BATCH)
+def loaded(small_model):
+    engine = Engine(small_model, 0, LEAST, SEQUENCES, 1, BATCH)
     yield engine
     engine.close()
 
@@ -296,9 +286,9 @@ def test_several_sequences_in_a_batch_do_not_mix(engine, tokens):
 # Files
 
 
-def test_what_a_state_depends_on_is_in_the_identity(engine, path, tmp_path):
+def test_what_a_state_depends_on_is_in_the_identity(engine, small_model, tmp_path):
     copy = tmp_path / "copy.gguf"
-    data = bytearray(path.read_bytes())
+    data = bytearray(small_model.read_bytes())
     copy.write_bytes(data)
     vocabulary_only = Engine.__new__(Engine)
     vocabulary_only.path = copy
@@ -311,8 +301,8 @@ def test_what_a_state_depends_on_is_in_the_identity(engine, path, tmp_path):
     assert changed.identity != engine.identity
 
 
-def test_a_closed_engine_says_so(path):
-    engine = Engine(path, 0, LEAST, 2, 1, BATCH)
+def test_a_closed_engine_says_so(small_model):
+    engine = Engine(small_model, 0, LEAST, 2, 1, BATCH)
     (token,) = engine.tokenize("a", special=False)
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -321,16 +311,16 @@ def test_a_closed_engine_says_so(path):
         engine.piece(token)
 
 
-def test_a_context_that_llama_cpp_does_not_make_is_a_course_error(path):
+def test_a_context_that_llama_cpp_does_not_make_is_a_course_error(small_model):
     with pytest.raises(MissingModel, match="no memory for the state of"):
-        Engine(path, 0, LEAST, 1000, 1, BATCH)  # it makes 256 sequences at most
+        Engine(small_model, 0, LEAST, 1000, 1, BATCH)  # it makes 256 sequences at most
 
 
 # At work
 
 
 @pytest.fixture
-def scores(path, monkeypatch):
+def scores(small_model, monkeypatch):
     """Scores of every token that was written, by any engine that is made from here on."""
     seen = []
     compute = Engine.compute
@@ -358,10 +348,10 @@ def ask(scheduler, tokens, limit, **kwargs):
     return request
 
 
-def test_an_answer_from_a_loaded_state_is_bit_for_bit_that_of_a_full_prefill(path, scores, tmp_path):
+def test_an_answer_from_a_loaded_state_is_bit_for_bit_that_of_a_full_prefill(small_model, scores, tmp_path):
     answers = []
     for folder in (None, tmp_path, tmp_path):  # computed; computed and saved; loaded
-        engine = Engine(path, 0, 1024, 4, 1, BATCH)
+        engine = Engine(small_model, 0, 1024, 4, 1, BATCH)
         store = StateStore(folder, 1 << 30, engine.identity) if folder else None
         scheduler = Scheduler(engine, store, 2)
         section = engine.tokenize(f"<|im_start|>system\n{TEXT * 3}<|im_end|>\n", special=True)
@@ -386,9 +376,9 @@ def test_an_answer_from_a_loaded_state_is_bit_for_bit_that_of_a_full_prefill(pat
         assert np.array_equal(first, last)
 
 
-def test_guesses_and_neighbours_change_nothing_but_near_ties(path):
+def test_guesses_and_neighbours_change_nothing_but_near_ties(small_model):
     """What is written among others, with drafts, is what the model finds likeliest when it reads it alone."""
-    engine = Engine(path, 0, 2048, 8, 1, BATCH)
+    engine = Engine(small_model, 0, 2048, 8, 1, BATCH)
     scheduler = Scheduler(engine, None, 4)
     scheduler.policy.choose = lambda matches: 7 if any(matches) else 0  # however little it pays
     prompts = []
@@ -415,8 +405,8 @@ def test_guesses_and_neighbours_change_nothing_but_near_ties(path):
     scheduler.close()
 
 
-def test_an_answer_goes_on_after_it_was_sent_back_for_want_of_cells(path):
-    engine = Engine(path, 0, 256, 8, 1, BATCH)
+def test_an_answer_goes_on_after_it_was_sent_back_for_want_of_cells(small_model):
+    engine = Engine(small_model, 0, 256, 8, 1, BATCH)
     scheduler = Scheduler(engine, None, 3)
     texts = [f"<|im_start|>user\nCount to {n}00.<|im_end|>\n<|im_start|>assistant\n1, 2, 3," for n in (7, 8, 9)]
     prompts = [engine.tokenize(text, special=True) for text in texts]

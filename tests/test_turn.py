@@ -9,7 +9,6 @@ from assistant.answer import collect
 from assistant.chain import CourseChain
 from assistant.events import Exchange, Refusal, Sentence, Turn
 from assistant.llm.chat_llama import ChatLlama
-from assistant.models import model_path
 from assistant.prompts import RULES_KEY, SECTION_KEY, SYSTEM
 from assistant.settings import AnswerSettings
 from course_guard.grounding import OverlapVerifier
@@ -24,7 +23,6 @@ SPENDS = "The Calvin cycle spends 3 ATP and 2 NADPH per molecule of carbon dioxi
 ABSORBS = "Chlorophyll absorbs red and blue light."
 GROWS = "The square of the period grows with the cube of the semi-major axis."
 INVENTED = "It was discovered by three Belgian monks in 1850."
-SMALL = "smollm2-135m-instruct"
 
 
 class Sections:
@@ -322,8 +320,8 @@ def test_the_tokens_that_need_not_be_computed_are_counted():
 
 
 @pytest.mark.model
-def test_the_tokens_of_a_conversation_are_the_beginning_of_its_next_prompt():
-    model = ChatLlama(path=model_path(SMALL), context=2048, threads=1)
+def test_the_tokens_of_a_conversation_are_the_beginning_of_its_next_prompt(small_model):
+    model = ChatLlama(path=small_model, context=2048, threads=1)
     talk = Conversation(SPENDS, ABSORBS, sections=Sections(PLANTS), planner=Planner)
     answer = talk.ask(CALVIN)
     written = model.scheduler.engine.tokenize(answer.text, special=False)

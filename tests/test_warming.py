@@ -12,7 +12,6 @@ from assistant import warming
 from assistant.history import History, TurnRecord, now
 from assistant.llm.chat_llama import ChatLlama
 from assistant.llm.sequences import CONVERSATION
-from assistant.models import model_path
 from assistant.prompts import RULES_KEY, SECTION_KEY, answer_prompt
 from assistant.settings import EngineSettings
 from assistant.warming import Warmer
@@ -21,7 +20,6 @@ from knowledge.ingest import ingest
 from knowledge.retrieval import CourseRetriever
 from knowledge.settings import ChunkingSettings
 
-SMALL = "smollm2-135m-instruct"
 LONG = "# Tides\n\n" + "".join(f"## Part {n}\n\n{'The Moon raises tides in the sea. ' * 15}\n\n" for n in range(4))
 
 
@@ -284,8 +282,8 @@ def test_sections_are_joined_only_where_that_is_switched_on(tmp_path, warmer):
 
 
 @pytest.mark.model
-def test_a_question_interrupts_the_reading_which_then_goes_on(tmp_path, warmer):
-    model = ChatLlama(path=model_path(SMALL), context=2048, threads=2, states=tmp_path, engine=EngineSettings(memory_mb=128))
+def test_a_question_interrupts_the_reading_which_then_goes_on(tmp_path, warmer, small_model):
+    model = ChatLlama(path=small_model, context=2048, threads=2, states=tmp_path, engine=EngineSettings(memory_mb=128))
     index = toy_index()
     ahead = warmer(model, index)
     ahead.start()
