@@ -191,12 +191,6 @@ class Catalogue:
         blocks = tuple(Block(*values) for values in json.loads(row["blocks"]))
         return Document(row["source"], row["title"], row["text"], blocks, row["content_hash"])
 
-    def section(self, section_id: str) -> Section | None:
-        """A section, or None."""
-        with closing(self._connect()) as db:
-            row = db.execute("SELECT * FROM sections WHERE id = ?", (section_id,)).fetchone()
-        return None if row is None else _section(row)
-
     def sections(self) -> list[Section]:
         """Every section, in the order of ingest, those of a document in reading order."""
         with closing(self._connect()) as db:

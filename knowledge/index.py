@@ -76,10 +76,6 @@ class CourseIndex:
         """A document with text and structure, or None."""
         return self.catalogue.document(document_id)
 
-    def section(self, section_id: str) -> Section | None:
-        """A section, or None."""
-        return self.catalogue.section(section_id)
-
     def sections(self) -> list[Section]:
         """Every section, in the order of ingest, those of a document in reading order."""
         return self.catalogue.sections()

@@ -106,7 +106,6 @@ def test_a_document_comes_back_as_it_was(index):
         document = put(index, "a.md", "# Straße\n\nÄußerst 𝔘nicode: 数学.\n\n## B\n\n| x | y |\n|---|---|\n| 1 | 2 |")
     assert index.document(document.id) == document
     sections, passages = chunk(document, index.embedder.count_tokens)
-    assert [index.section(section.id) for section in sections] == sections
     assert index.catalogue.all_passages() == passages
     assert list(index.catalogue.passages([passages[1].id, "unknown"]).values()) == [passages[1]]
     (info,) = index.sources()
@@ -115,7 +114,6 @@ def test_a_document_comes_back_as_it_was(index):
     assert index.sections() == sections
     assert [p for section in sections for p in index.section_passages(section.id)] == passages
     assert index.document("unknown") is None
-    assert index.section("unknown") is None
     assert index.section_passages("unknown") == ()
 
 
