@@ -377,31 +377,45 @@ def test_an_answer_from_a_loaded_state_is_bit_for_bit_that_of_a_full_prefill(sma
 
 
 def test_guesses_and_neighbours_change_nothing_but_near_ties(small_model):
-    """What is written among others, with drafts, is what the model finds likeliest when it reads it alone."""
+    """What is written among others, with drafts, is what the model finds likeliest when it reads it alone.
+
+    How many rows a batch has changes the rounding, on some processors more than on others. So what may differ is measured: a
+    token may be behind the likeliest by no more than the same logits differ when they are read token by token.
+    """
     engine = Engine(small_model, 0, 2048, 8, 1, BATCH)
     scheduler = Scheduler(engine, None, 4)
-    scheduler.policy.choose = lambda matches: 7 if any(matches) else 0  # however little it pays
-    prompts = []
-    for n in range(4):
-        text = f"<|im_start|>user\nRepeat this text word for word, twice: {TEXT[n * 7 :]}<|im_end|>\n<|im_start|>assistant\n"
-        prompts.append(engine.tokenize(text, special=True))
+    scheduler.policy.choose = lambda matches, most: 7 if any(matches) else 0  # however little it pays
+    backwards = " ".join(reversed(TEXT.split()))
+    repeated = [(text + "\n") * 3 for text in (TEXT, backwards)]  # nothing is likelier than a fourth time
+    questions = (f"Sum up: {TEXT}", "Write a poem about the sea.")
+    asked = [f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n" for question in questions]
+    prompts = [engine.tokenize(text, special=True) for text in (*repeated, *asked)]
     requests = [ask(scheduler, prompt, 48) for prompt in prompts]
     answers = [written(request) for request in requests]
     assert scheduler.policy.accepted > 20
     scheduler.pool.clear()
-    for prompt, answer in zip(prompts, answers, strict=True):
-        everything = [*prompt, *answer]
-        gaps = []
-        for start in range(0, len(everything), BATCH):
-            part = everything[start : start + BATCH]
+
+    def read(prompt, answer, rows):
+        """The logits that each token of the answer was chosen from, computed so many rows at a time."""
+        everything, logits = [*prompt, *answer], []
+        for start in range(0, len(everything) - 1, rows):
+            part = everything[start : min(start + rows, len(everything) - 1)]
             engine.compute([Row(token, start + n, 1, True) for n, token in enumerate(part)])
-            for n in range(len(part)):
-                if len(prompt) <= start + n + 1 < len(everything):
-                    found = engine.logits(n)
-                    gaps.append(float(found.max() - found[everything[start + n + 1]]))
+            logits += [np.array(engine.logits(n)) for n in range(len(part)) if start + n + 1 >= len(prompt)]
         engine.cut(1, 0)
-        assert len(gaps) == len(answer)
-        assert max(gaps) < 0.2
+        assert len(logits) == len(answer)
+        return np.array(logits)
+
+    def behind(logits, answer):
+        return max(float(row.max() - row[token]) for row, token in zip(logits, answer, strict=True))
+
+    pairs = list(zip(prompts, answers, strict=True))
+    together, singly = ([read(*pair, rows) for pair in pairs] for rows in (BATCH, 1))
+    rounding = max(float(np.abs(a - b).max()) for a, b in zip(together, singly, strict=True))
+    for n, (prompt, answer) in enumerate(pairs):
+        assert min(behind(together[n], answer), behind(singly[n], answer)) <= rounding
+        other = answers[(n + 1) % 4]
+        assert behind(read(prompt, other, BATCH), other) > 2 * rounding  # somebody else's words would be noticed
     scheduler.close()
 
 
