@@ -46,7 +46,7 @@ def write(policy, cost, hit_rate, steps=400, answers=1, matches=(3,)):
     """Lengths that the policy chose while the first so many of each guess were right; costs in seconds of so many rows."""
     chosen = []
     for step in range(steps):
-        length = policy.choose([*matches, *[0] * (answers - len(matches))])
+        length = policy.choose([*matches, *[0] * (answers - len(matches))], 64)
         chosen.append(length)
         rows = answers + length * len(matches)
         policy.learn_cost(rows, cost(rows) if callable(cost) else cost[rows])
@@ -71,7 +71,7 @@ def test_lengths_are_those_that_fill_fast_batches():
 def test_nothing_is_chosen_where_nothing_is_found():
     policy = DraftPolicy()
     policy.learn_cost(2, 0.1)
-    assert policy.choose([]) == policy.choose([0, 0]) == 0
+    assert policy.choose([], 64) == policy.choose([0, 0], 64) == 0
 
 
 def test_long_guesses_are_made_while_they_are_right_and_rows_are_cheap():
@@ -112,8 +112,8 @@ def test_each_match_length_is_judged_by_itself():
         policy.learn_cost(8, 0.2)
         policy.learn_hits(2, 3, 0)
         policy.learn_hits(4, 3, 3)
-    assert policy.choose([2]) == 0
-    assert policy.choose([4]) > 0
+    assert policy.choose([2], 64) == 0
+    assert policy.choose([4], 64) > 0
 
 
 def test_a_full_batch_ends_them():
@@ -128,3 +128,14 @@ def test_what_was_guessed_and_accepted_is_counted():
     policy.learn_hits(2, 7, 5)
     policy.learn_hits(4, 3, 0)
     assert (policy.guessed, policy.accepted) == (10, 5)
+
+
+def test_guesses_keep_within_the_rows_that_there_are():
+    policy = DraftPolicy()
+    for rows, seconds in ((4, 0.1), (16, 0.11), (32, 0.12)):
+        policy.learn_cost(rows, seconds)
+    for _ in range(100):
+        policy.learn_hits(3, 7, 7)
+    assert policy.choose([3] * 4, 64) == 7
+    assert policy.choose([3] * 4, 16) == 3
+    assert policy.choose([3] * 4, 15) == 0

@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from queue import Empty
 
@@ -33,7 +34,7 @@ def running(engine, folder=None, parallel=4, budget=1 << 24):
     store = StateStore(folder, budget, engine.identity) if folder else None
     scheduler = Scheduler(engine, store, parallel)
     # A fake step takes microseconds, and noise would decide whether guesses are made at all.
-    scheduler.policy.choose = lambda matches: random.choice(LENGTHS) if any(matches) else 0
+    scheduler.policy.choose = lambda matches, most: random.choice(LENGTHS) if any(matches) else 0
     try:
         yield scheduler
     finally:
@@ -109,7 +110,7 @@ def test_one_answer_is_the_models(drafts):
 def test_drafts_are_right_often_and_save_steps():
     engine = FakeEngine()
     with running(engine) as scheduler:
-        scheduler.policy.choose = lambda matches: 3 if any(matches) else 0
+        scheduler.policy.choose = lambda matches, most: 3 if any(matches) else 0
         told = sum(len(answer(scheduler, section, 60)) for section in SECTIONS)
         assert scheduler.policy.accepted > told // 4
         steps = sum(any(row.predict for row in batch) for batch in engine.batches)
@@ -234,7 +235,7 @@ def test_writers_that_fill_the_cache_are_all_answered():
 def test_more_writers_with_guesses_than_a_batch_has_rows():
     engine = FakeEngine(least=4000, sequences=32, batch=32, predict=lambda tokens, _: tokens[-4])
     with running(engine, parallel=28) as scheduler:
-        scheduler.policy.choose = lambda matches: 7 if any(matches) else 0
+        scheduler.policy.choose = lambda matches, most: 7 if any(matches) else 0
         requests = [ask(scheduler, [97, 98, 99, 65 + n] * 5, 30) for n in range(28)]
         for n, request in enumerate(requests):
             assert drain(request) == ([97, 98, 99, 65 + n] * 8)[:30]
@@ -397,7 +398,24 @@ def test_prompts_come_in_slices_while_somebody_writes():
         assert writing.qsize() > 5  # its stream went on
         mixed = [b for b in engine.batches if sum(row.predict for row in b) and sum(not row.predict for row in b)]
         assert mixed
-        assert max(sum(not row.predict for row in batch) for batch in mixed) == 16
+        assert max(len(batch) for batch in mixed) == 16  # the writer's row and what is read
+        writer.stop.set()
+        drain(writer)
+
+
+def test_nobody_guesses_while_somebody_waits_for_the_first_word():
+    engine = FakeEngine(least=4000, batch=128, pace=0.0005, predict=lambda tokens, _: 97 + (tokens[-1] - 96) % 26)  # a to z
+    with running(engine, parallel=4) as scheduler:
+        scheduler.policy.choose = lambda matches, most: 3 if any(matches) else 0
+        scheduler._learn = lambda *_: None
+        writer = ask(scheduler, SECTIONS[0], 400)
+        drain(writer, 60)
+        assert scheduler.policy.guessed > 0
+        engine.batches.clear()
+        drain(ask(scheduler, list(range(97, 117)) * 12, 1))
+        mixed = [b for b in engine.batches if any(row.predict for row in b) and any(not row.predict for row in b)]
+        assert len(mixed) > 5
+        assert all(max(Counter(row.sequence for row in batch if row.predict).values()) == 1 for batch in mixed)
         writer.stop.set()
         drain(writer)
 

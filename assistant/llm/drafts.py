@@ -58,16 +58,18 @@ class DraftPolicy:
         self._cost: dict[int, float] = {}
         self.guessed = self.accepted = 0
 
-    def choose(self, matches: Sequence[int]) -> int:
+    def choose(self, matches: Sequence[int], most: int) -> int:
         """How long guesses shall be, one of LENGTHS.
 
         Args:
             matches: for each answer in the batch the length of the run that was found, 0 for none.
+            most: rows of the batch.
         """
         found = [match for match in matches if match]
         if not found or len(matches) not in self._cost:  # first, what a step costs without
             return 0
-        best = max(LENGTHS, key=lambda length: self._rate(length, found, len(matches)))
+        possible = [length for length in LENGTHS if len(matches) + length * len(found) <= max(most, len(matches))]
+        best = max(possible, key=lambda length: self._rate(length, found, len(matches)))
         if best == 0:
             self._recover(set(found), len(matches))
         return best

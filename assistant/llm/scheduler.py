@@ -128,15 +128,11 @@ class Scheduler:
     def _step(self) -> None:
         """One batch for everybody who has been admitted."""
         writing = [job for job in self._active if job.pending is not None]
-        length = self.policy.choose([job.find_match() for job in writing])
-        room = self.engine.batch - len(writing)
-        guesses = []
         rows: list[Row] = []
-        for job in writing:
-            guesses.append(job.guess(min(length, room)))
-            room -= len(guesses[-1])
-            rows += job.rows([job.pending or 0, *guesses[-1]], True)
-        slices = self._slices(room, bool(writing))
+        guesses = self._guesses(writing)
+        for job, guess in zip(writing, guesses, strict=True):
+            rows += job.rows([job.pending or 0, *guess], True)
+        slices = self._slices(self._rows_at_once(len(writing)) - len(rows))
         for job, tokens in slices:
             rows += job.rows(tokens, len(tokens) == job.unread)
         if not rows:
@@ -155,13 +151,30 @@ class Scheduler:
             if not job.unread:
                 self._say(job, [next(predicted)])
 
-    def _slices(self, room: int, shared: bool) -> list[tuple[Job, list[int]]]:
+    def _guesses(self, writing: list[Job]) -> list[list[int]]:
+        """What each of them may write next; nothing while somebody's prompt is read, who would wait for it."""
+        if len(writing) < len(self._active):
+            return [[] for _ in writing]
+        most = self.engine.batch if len(writing) == 1 else min(self.engine.batch, max(_ROWS, len(writing)))
+        length = self.policy.choose([job.find_match() for job in writing], most)
+        guesses, room = [], most - len(writing)
+        for job in writing:
+            guesses.append(job.guess(min(length, room)))
+            room -= len(guesses[-1])
+        return guesses
+
+    def _rows_at_once(self, writers: int) -> int:
+        """Most rows of a batch: as many as are read in the time that those who are writing can be kept waiting."""
+        if not writers:
+            return self.engine.batch
+        least = (writers // _ROWS + 1) * _ROWS
+        return min(self.engine.batch, max(least, int(self._rate * _SLICE_S) // _ROWS * _ROWS))
+
+    def _slices(self, room: int) -> list[tuple[Job, list[int]]]:
         """What is read of whose prompt in the next batch."""
         now = time.monotonic()
         reading = [job for job in self._active if job.pending is None]
         reading.sort(key=lambda job: job.unread - _AGEING * (now - job.since))
-        if shared:
-            room = min(room, max(_ROWS, int(self._rate * _SLICE_S) // _ROWS * _ROWS))
         slices = []
         for job in reading:
             if room <= 0:
