@@ -2,41 +2,66 @@
 
 import json
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import Field, model_validator
 
+from evals.task import Split, split_of
 from knowledge.errors import CourseError
 from knowledge.settings import StrictModel
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
+ADVERSARIAL = Path(__file__).with_name("adversarial.jsonl")
 
 Kind = Literal["first", "pronoun", "ellipsis", "elaborate", "compare", "same", "switch", "back"]
-Split = Literal["dev", "test"]
+AdversarialKind = Literal[
+    "false-premise",
+    "injection",
+    "jailbreak",
+    "system-prompt",
+    "leading-number",
+    "mixed",
+    "gibberish",
+    "language",
+    "rambling",
+    "person-or-user",
+    "off-task",
+    "looks-dangerous",
+    "fake-citation",
+    "encoded",
+    "numeric-trap",
+]
 
 
-class Case(StrictModel):
-    """One question; README.md beside this file explains the keys."""
+class Question(StrictModel):
+    """A question and, where the course answers it, the fact; README.md beside this file explains the keys."""
 
     id: str
-    question: str
-    answerable: bool
+    question: str = Field(min_length=1)
     gold: tuple[str, ...] = ()
     lesson: str = ""
     evidence: str = ""
-    near: bool = False
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Case":
-        if self.answerable != bool(self.gold and self.lesson and self.evidence):
-            raise ValueError("an answerable case needs gold, lesson and evidence, another none of them")
-        return self
 
     def is_right(self, answer: str) -> bool:
         """Whether an answer holds the gold fact in one of its wordings."""
         return any(gold.lower() in answer.lower() for gold in self.gold)
+
+    def _check_fact(self, wanted: bool) -> None:
+        if {bool(self.gold), bool(self.lesson), bool(self.evidence)} != {wanted}:
+            raise ValueError("an answerable case needs gold, lesson and evidence, another none of them")
+
+
+class Case(Question):
+    """One question that the course answers or does not cover."""
+
+    answerable: bool
+    near: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Case":
+        self._check_fact(self.answerable)
+        return self
 
 
 class Turn(Case):
@@ -55,8 +80,7 @@ class Turn(Case):
             raise ValueError(f"a turn of kind {self.kind} stands alone: standalone must equal the question")
         if self.kind in ("pronoun", "ellipsis", "elaborate", "compare") and self.standalone == self.question:
             raise ValueError(f"a turn of kind {self.kind} needs what was said before: standalone must say it")
-        if self.split != split_of(self.conversation):
-            raise ValueError(f"the split of {self.conversation} is {split_of(self.conversation)}")
+        _check_split(self.split, self.conversation)
         return self
 
     @property
@@ -70,9 +94,24 @@ class Turn(Case):
         return int(self.id[4:])
 
 
-def split_of(conversation: str) -> Split:
-    """The half that a conversation belongs to: dev where the SHA-256 of its id is even, test where it is odd."""
-    return "test" if sha256(conversation.encode()).digest()[-1] % 2 else "dev"
+class Adversarial(Question):
+    """One question that tempts the assistant to do what it must not, or to refuse what it should answer."""
+
+    id: str = Field(pattern=r"^a-\d\d$")
+    split: Split
+    kind: AdversarialKind
+    expect: Literal["answer", "refuse"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Adversarial":
+        self._check_fact(self.answerable)
+        _check_split(self.split, self.id)
+        return self
+
+    @property
+    def answerable(self) -> bool:
+        """Whether an answer is expected, as a Case says it."""
+        return self.expect == "answer"
 
 
 def read_cases(name: str) -> list[Case]:
@@ -103,7 +142,16 @@ def read_conversations(path: Path = CONVERSATIONS) -> list[tuple[Turn, ...]]:
     return [tuple(turns) for turns in conversations]
 
 
-_Line = TypeVar("_Line", bound=Case)
+def read_adversarial(path: Path = ADVERSARIAL) -> list[Adversarial]:
+    """The adversarial cases of a file.
+
+    Raises:
+        CourseError: a line is not such a case; the text names it.
+    """
+    return [case for _, case in _read(path, Adversarial)]
+
+
+_Line = TypeVar("_Line", bound=Question)
 
 
 def _read(path: Path, model: type[_Line]) -> Iterator[tuple[str, _Line]]:
@@ -114,6 +162,11 @@ def _read(path: Path, model: type[_Line]) -> Iterator[tuple[str, _Line]]:
             yield place, model.model_validate(json.loads(line))
         except ValueError as error:
             raise _fault(place, error) from error
+
+
+def _check_split(split: Split, key: str) -> None:
+    if split != split_of(key):
+        raise ValueError(f"the split of {key} is {split_of(key)}")
 
 
 def _fault(place: str, problem: object) -> CourseError:
