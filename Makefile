@@ -1,9 +1,9 @@
-# Two commands matter: `make chat` and `make test`. Everything is set up in .venv and may be interrupted and started again.
+# Three commands matter: `make chat`, `make test` and `make eval`. Everything is set up in .venv and may be interrupted and started again.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: chat test lint setup clean
+.PHONY: chat test eval lint setup clean
 
 PYTHON ?= python3
 # Where to look first for torch without CUDA, which is ten times smaller; `make chat TORCH_INDEX=` skips it.
@@ -43,7 +43,7 @@ test: $(VENV)/.dev
 	$(LECTERN) models pull
 	$(LECTERN) models pull smollm2-135m-instruct
 	$(call end)
-	$(call begin,Fast tests: about a minute)
+	$(call begin,Fast tests: about three minutes)
 	$(BIN)/python -m pytest -q
 	$(call end)
 	$(call begin,Code of the lessons: about two minutes)
@@ -54,6 +54,11 @@ test: $(VENV)/.dev
 	$(call end)
 	$(call begin,Tests with real weights: about two minutes)
 	$(BIN)/python -m pytest -q -m 'model and not lessons'
+	$(call end)
+
+eval: setup
+	@$(call begin,Evaluation: about ten minutes; its report is the last line)
+	$(LECTERN) eval quick
 	$(call end)
 
 lint: $(VENV)/.dev

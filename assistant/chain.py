@@ -69,6 +69,11 @@ class CourseChain(Runnable[Turn, Any]):
         planner = planner or self.planner
         return CourseChain(self.retriever, planner, model, self._verifier, self._history, self._settings, model_name, sections)
 
+    def without_history(self) -> "CourseChain":
+        """The same assistant, which remembers nothing."""
+        parts = (self.retriever, self.planner, self._model, self._verifier)
+        return CourseChain(*parts, None, self._settings, self._model_name, self._sections)
+
     def invoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         """Answer and wait for the end."""
         return collect(input, self.stream(input))

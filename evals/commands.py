@@ -1,4 +1,4 @@
-"""`lectern bench`. assistant/cli.py finds `add` through the entry-point group "lectern.commands"."""
+"""`lectern bench` and `lectern eval`. assistant/cli.py finds `add` through the entry-point group "lectern.commands"."""
 
 import json
 import sys
@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from evals import eval_commands
+
 
 def add(app: typer.Typer) -> None:
     """Add the commands of this package to `lectern`."""
     app.command()(bench)
+    app.add_typer(eval_commands.app, name="eval")
 
 
 def bench(

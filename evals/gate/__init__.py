@@ -1,0 +1,1 @@
+"""Did a run get worse than the accepted one?"""

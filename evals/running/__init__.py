@@ -1,0 +1,1 @@
+"""A run from its command line to the rows on disk."""

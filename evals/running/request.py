@@ -1,0 +1,49 @@
+"""What `lectern eval run | quick | full` is asked for; light, because the command line imports it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Half = Literal["dev", "test", "all"]
+OUT = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Which samples of a task a run takes.
+
+    Attributes:
+        split: "all" takes both halves.
+        limit: most samples of a task; None takes all.
+        quick: take no more than each task's own number for a quick run, either.
+    """
+
+    split: Half = "test"
+    limit: int | None = None
+    quick: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        tasks: names or patterns.
+        drawing: which of their samples; with `quick`, tasks that have no number for it are left out.
+        changes: of settings, as key=value.
+        resume: the run to go on with, or None to begin one.
+        out: folder of the runs.
+    """
+
+    tasks: Sequence[str]
+    drawing: Drawing
+    model: str | None = None
+    changes: Sequence[str] = ()
+    data: Path | None = None
+    name: str = ""
+    judge: str = "overlap"
+    resume: str | None = None
+    out: Path = OUT
+    no_cache: bool = False

@@ -1,0 +1,50 @@
+"""What outputs depend on, as JSON for the keys of caches and for manifests."""
+
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any
+
+from assistant.models import find_spec, model_path, sha256_of
+from assistant.prompts import PROMPT_VERSION
+from assistant.settings import Settings
+from evals.running.cache import code_version
+from knowledge.index import CourseIndex
+
+
+def of_assistant(settings: Settings) -> dict[str, Any]:
+    """Weights, prompt, code and every setting but where the data lie. No weights are loaded."""
+    return {
+        "model": settings.model.name,
+        "weights": weights(settings.model.name),
+        "prompt": PROMPT_VERSION,
+        "code": code_version("knowledge", "course_guard", "assistant", "evals.solvers"),
+        "settings": settings.model_dump(mode="json", exclude={"data_dir"}),
+    }
+
+
+def of_index(index: CourseIndex) -> dict[str, Any]:
+    """Embedder and passages: their ids are hashes of document, content and span, so chunking is part of them."""
+    ids = sorted(index.catalogue.passage_ids())
+    content = sha256("\n".join(ids).encode()).hexdigest()[:12]
+    return {"embedder": index.embedder.identity, "passages": len(ids), "content": content}
+
+
+def of_model_calls(settings: Settings) -> dict[str, Any]:
+    """All that decides, with the prompt, what the chat model writes, and how fast."""
+    return {
+        "weights": weights(settings.model.name),
+        "llama-cpp-python": version("llama-cpp-python"),
+        "code": code_version("assistant.llm"),
+        "settings": {"model": settings.model.model_dump(mode="json"), "engine": settings.engine.model_dump(mode="json")},
+    }
+
+
+def weights(name: str) -> str:
+    """SHA-256 of a chat model's file, from the manifest where it is known there; otherwise all of the file is read.
+
+    Raises:
+        MissingModel: there is no such model or file.
+    """
+    if name.endswith(".gguf"):
+        return sha256_of(model_path(name), lambda _: None)
+    return find_spec(name).files[0].sha256
