@@ -158,6 +158,13 @@ def test_another_judge_is_pointed_out(tmp_path):
     assert "Another judge" in printed(found)
 
 
+def test_judges_are_compared_where_they_are_what_is_measured(tmp_path):
+    rows, name = [row(number) for number in range(12)], "judge/toy"
+    first = make(tmp_path / "a", rows, name)
+    found = compare_runs(first, make(tmp_path / "b", rows, name, judge={"identity": "nli"}), [task(name)])
+    assert not found.tasks[0].other_judge
+
+
 def test_refusals_and_other_outputs_are_shown_as_text():
     refused = Row(row(1).sample, {"refused": True, "reason": "Not in the course.", "answer": ""}, {}, 1.0)
     assert answer_of(refused) == "(refused: Not in the course.)"

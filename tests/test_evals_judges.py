@@ -204,7 +204,6 @@ class TestEntailment:
             with torch.no_grad():
                 logits = model(**tokenizer(premises, [claim] * 2, padding=True, return_tensors="pt")).logits
             assert value == pytest.approx(float(logits.softmax(-1)[:, 1].max()), abs=1e-3)
-        assert found[0] != found[1]
         assert judge.identity.startswith(f"nli:{tmp_path.name}:")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.figures.pairs import ChangedSample, Pairs, most_changed, pair
 from evals.figures.stats import Difference, difference, holm
-from evals.figures.summary import metrics_of
+from evals.figures.summary import JUDGES, metrics_of
 from evals.running.runs import Run
 from evals.task import Metric, Task
 from knowledge.errors import CourseError
@@ -150,7 +150,9 @@ def change_of(metric: Metric, pairs: Pairs) -> Difference | None:
 
 
 def other_judge(before: Mapping[str, Any], after: Mapping[str, Any], task: str) -> bool:
-    """Whether a task was judged by another judge after than before, by the manifests."""
+    """Whether a task was judged by another judge after than before, by the manifests; not where judges are what it measures."""
+    if task.startswith(JUDGES):
+        return False
     judged = any(manifest["tasks"].get(task, {}).get("judged") for manifest in (before, after))
     return bool(judged) and before.get("judge") != after.get("judge")
 

@@ -162,7 +162,10 @@ def metrics(parts: Sequence[str], sentences: bool = False) -> tuple[Metric, ...]
         pooled("auroc_length", _ranked(auroc, "words"), "AUROC of the number of words", None),
     ]
     if len(parts) > 1:
-        shown += [pooled(f"auroc_{part}", _ranked(auroc, part=part), f"AUROC within {part}") for part in parts]
+        shown += [
+            pooled(f"auroc_{part}", _ranked(auroc, part=part), f"AUROC within {part}", needs=(f"part {part}",))
+            for part in parts
+        ]
     return tuple(shown)
 
 
