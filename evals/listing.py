@@ -82,12 +82,11 @@ def print_list(tasks: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 def print_figures(summary: Mapping[str, Any], manifest: Mapping[str, Any], console: Console) -> None:
     """The figures of a run with their intervals, and how good the judge is that some of them rest on."""
-    table = _table("task", "figure", "value", "95% interval", "n", right=(2, 3, 4))
+    table = _table("figure", "value", "95% interval", "n", right=(1, 2, 3))
     for task in manifest["tasks"]:
-        title = escape(task)
+        table.add_row(f"[bold]{escape(task)}[/]")
         for name, figure in summary.get(task, {}).items():
-            table.add_row(title, escape(name), shown(figure["value"], figure["unit"]), _interval(figure), str(figure["n"]))
-            title = ""
+            table.add_row(f"  {escape(name)}", shown(figure["value"], figure["unit"]), _interval(figure), str(figure["n"]))
     console.print(table)
     if judge := manifest["judge"]:
         from evals.judges.quality import quality_line

@@ -1,5 +1,7 @@
 """A GateResult as `lectern eval gate` prints it for people."""
 
+from itertools import groupby
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -11,6 +13,7 @@ from evals.listing import shown
 _STYLES = {"passed": "green", "fell": "bold red", "undecided": "yellow"}
 _LEGEND = """\
 Change: this run - baseline, on the same samples, with its 95% interval. Tolerated: how much worse a figure may get.
+  ↓          less is better
   fell       worse than tolerated and more than chance, or its whole interval beyond a fixed limit
   passed     a worsening of twice what is tolerated is ruled out
   undecided  the samples are too few to say; that is no pass"""
@@ -20,12 +23,15 @@ def print_gate(found: GateResult, console: Console | None = None) -> None:
     """The table of all figures, the reasons, what to do next; the last line is the verdict."""
     to = console or Console()
     to.print(f"Run {found.run} against the baseline {found.baseline}\n", markup=False, highlight=False)
-    headings = ("task", "figure", "baseline", "run", "change", "95% interval", "tolerated", "n", "result")
+    headings = ("figure", "baseline", "run", "change", "95% interval", "tolerated", "n", "result")
     table = Table(*headings, box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for number in range(2, 8):
+    table.columns[0].no_wrap = True
+    for number in range(1, 7):
         table.columns[number].justify = "right"
-    for outcome in found.outcomes:
-        table.add_row(*map(escape, _cells(outcome)), f"[{_STYLES[outcome.status]}]{outcome.status}[/]")
+    for task, outcomes in groupby(found.outcomes, lambda outcome: outcome.gated.task):
+        table.add_row(f"[bold]{escape(task)}[/]")
+        for outcome in outcomes:
+            table.add_row(*map(escape, _cells(outcome)), f"[{_STYLES[outcome.status]}]{outcome.status}[/]")
     to.print(table)
     to.print(f"\n{_LEGEND}", highlight=False, markup=False, soft_wrap=True)
     _print_reasons(found, to)
@@ -37,8 +43,8 @@ def print_gate(found: GateResult, console: Console | None = None) -> None:
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     gated, change, now, unit = outcome.gated, outcome.change, outcome.now, outcome.metric.unit
-    name = f"{gated.metric}{'' if outcome.metric.higher_is_better else ' (lower is better)'}"
-    limits = [f"{shown(gated.margin, unit)} worse"] if gated.margin is not None else []
+    name = f"  {gated.metric}{'' if outcome.metric.higher_is_better else ' ↓'}"
+    limits = [shown(gated.margin, unit)] if gated.margin is not None else []
     limits += [
         f"{kind} {shown(bound, unit)}"
         for kind, bound in (("floor", gated.floor), ("ceiling", gated.ceiling))
@@ -50,9 +56,9 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
             "-" if change.low is None or change.high is None else f"{signed(change.low, unit)} to {signed(change.high, unit)}"
         )
         figures = shown(change.before, unit), shown(change.after, unit), signed(change.value, unit), bounds
-        return gated.task, name, *figures, allowed, str(change.n)
+        return name, *figures, allowed, str(change.n)
     bounds = f"run: {shown(now.low, unit)} to {shown(now.high, unit)}" if now else "-"
-    return gated.task, name, "-", shown(now.value if now else None, unit), "-", bounds, allowed, str(now.n if now else 0)
+    return name, "-", shown(now.value if now else None, unit), "-", bounds, allowed, str(now.n if now else 0)
 
 
 def _print_reasons(found: GateResult, to: Console) -> None:
