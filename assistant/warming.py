@@ -5,6 +5,7 @@ answer from another section is given from its best sentences, and the section is
 """
 
 import atexit
+import logging
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from knowledge.retrieval import Retrieved
 
 _LOOK_AGAIN_S = 5.0  # at a course that another process may have changed
 _MOST_JOINED = 2  # with the first, three sections held the most gold text (docs/log.md)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,18 @@ class Warmer:
         while not self._stop.is_set():
             self._wake.clear()
             generation = self._index.catalogue.generation
-            self.forget_changed()
-            for _ in self.read_all(self._stop):
-                if self._stop.is_set() or self._index.catalogue.generation != generation:
-                    break
+            try:
+                self._read_on(generation)
+            except Exception:  # answers go on without it, and it goes on when it is woken again
+                _log.exception("Reading ahead failed.")
             while not (self._wake.wait(_LOOK_AGAIN_S) or self._index.catalogue.generation != generation):
                 pass
+
+    def _read_on(self, generation: int) -> None:
+        self.forget_changed()
+        for _ in self.read_all(self._stop):
+            if self._stop.is_set() or self._index.catalogue.generation != generation:
+                break
 
     def read_all(self, stop: threading.Event) -> Iterator[WarmProgress]:
         """Read every section that fits into the budget and has not been read; yields before each and at the end.

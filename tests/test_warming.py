@@ -247,6 +247,23 @@ def test_it_rests_until_somebody_wants_something(tmp_path, warmer):
     wait_until(lambda: reader.read == ids(index), 3)
 
 
+def test_it_goes_on_after_a_failure(reader, warmer, caplog):
+    index = toy_index()
+    compute, failures = reader.compute_ahead, [OSError("the disk is gone")]
+
+    def failing(messages, stop_event):
+        if failures:
+            raise failures.pop()
+        compute(messages, stop_event)
+
+    object.__setattr__(reader, "compute_ahead", failing)
+    ahead = warmer(reader, index)
+    ahead.start()
+    wait_until(lambda: not failures and "Reading ahead failed" in caplog.text)
+    ahead.want(ids(index)[0])
+    wait_until(lambda: ahead.count() == (3, 3))
+
+
 def test_it_notices_what_another_process_has_ingested(reader, warmer, ingested, course_dir, quick):
     ahead = warmer(reader, ingested)
     ahead.start()
