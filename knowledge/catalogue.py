@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from knowledge.errors import IndexMismatch
 from knowledge.passage import Block, Document, Passage, Section
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
