@@ -24,6 +24,19 @@ app = typer.Typer(
     """,
     no_args_is_help=True,
 )
+_EXTRA = ("diskcache", "ir_measures", "jinja2", "matplotlib", "scipy", "sklearn")  # the extra "evals" of pyproject.toml
+
+
+@app.callback()
+def _check_packages() -> None:
+    from importlib.util import find_spec
+
+    from knowledge.errors import CourseError
+
+    if missing := [name for name in _EXTRA if find_spec(name) is None]:
+        raise CourseError(
+            f"Evaluations need {', '.join(missing)}.", "pip install 'lectern[evals]', or in a checkout: make setup"
+        )
 
 
 @app.command("list")

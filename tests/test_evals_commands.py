@@ -1,5 +1,6 @@
 """`lectern eval` as a user calls it, over two tasks that need no weights."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -321,3 +322,12 @@ def test_nobody_outside_is_told(lectern, monkeypatch):
     monkeypatch.setenv("LANGCHAIN_TRACING_V2", "true")
     assert lectern("run", "toy/adder")[0] == 0
     assert os.environ["LANGSMITH_TRACING"] == os.environ["LANGCHAIN_TRACING_V2"] == "false"
+
+
+def test_packages_that_are_missing_are_named_with_the_command_that_brings_them(lectern, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("scipy", "jinja2") else found(name))
+    code, _, errors = lectern("list")
+    assert code == 2
+    assert "Evaluations need jinja2, scipy." in errors
+    assert "lectern[evals]" in errors
