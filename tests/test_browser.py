@@ -181,10 +181,11 @@ def test_a_cold_answer_says_so(chromium: "playwright.Browser", page_server: Serv
 
 def contrast(shown: "playwright.Locator") -> float:
     """Of a text with the evidence's box, by WCAG 2.1."""
-    colours = [""]
-    while not all(colours):  # the page draws the message anew while it grows, and what it has replaced has no colours
+    for _ in range(100):  # the page draws the message anew while it grows, and what it has replaced has no colours
         colours = shown.evaluate("""(text) => [text, text.closest(".lectern-evidence section")].map((node, i) =>
             getComputedStyle(node)[i ? "backgroundColor" : "color"])""")
+        if all(colours):
+            break
     luminances = []
     for colour in colours:
         channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
