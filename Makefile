@@ -29,7 +29,8 @@ chat: $(VENV)/.base
 	@$(call begin,Models: about 1.2 GB the first time)
 	$(LECTERN) models pull
 	$(call end)
-	if [ ! -e $(VENV)/.starter ] || [ "$$($(LECTERN) sources list --json)" = "[]" ]; then
+	sources="$$($(LECTERN) sources list --json)"
+	if [ ! -e $(VENV)/.starter ] || [ "$$sources" = "[]" ]; then
 	  $(call begin,Index of the starter course: about a minute the first time)
 	  $(LECTERN) ingest --starter
 	  touch $(VENV)/.starter

@@ -104,7 +104,7 @@ def _index(settings: Settings) -> Iterator[Finding]:
     passages = sum(info.passages for info in sources)
     yield Finding("ok", f"index with {len(sources)} documents and {passages} passages")
     if not found.passages:
-        yield Finding("fault", "a search for a document's title finds nothing", "Build anew: lectern ingest --rebuild PATH...")
+        yield Finding("fault", "a search for a document's title finds nothing", "Build anew: lectern ingest --rebuild")
     if outside:
         what = f"a search tried to reach {', '.join(sorted(outside))}"
         yield Finding("fault", what, "Report this: nothing may leave the machine.")

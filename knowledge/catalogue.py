@@ -111,7 +111,7 @@ class Catalogue:
                     back = "Go back to that model, or" if key == "embedder" else "Lectern has changed;"
                     raise IndexMismatch(
                         f"The index in {self._path.parent} was made with {key} {found}, but this is {key} {wanted}.",
-                        f"{back} build the index anew: lectern ingest --rebuild, with --starter or the paths of your course.",
+                        f"{back} build the index anew from the same files: lectern ingest --rebuild",
                     )
 
     @staticmethod
@@ -119,6 +119,15 @@ class Catalogue:
         """Forget everything, so that an index can be made anew in any way; other processes see an empty course."""
         with closing(_connect(path)) as db:
             db.executescript(_ERASE)
+
+    @staticmethod
+    def recorded(path: Path) -> list[str]:
+        """Sources of the documents in the catalogue at `path`, whichever embedder or version made it; none if there is none."""
+        if not path.exists():
+            return []
+        with closing(_connect(path)) as db:
+            known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'documents'").fetchone()
+            return [row["source"] for row in db.execute("SELECT source FROM documents ORDER BY source")] if known else []
 
     def _connect(self) -> sqlite3.Connection:
         return _connect(self._path)

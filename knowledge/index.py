@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from knowledge.catalogue import Catalogue, Sentences, SourceInfo
 from knowledge.embedding import Embedder, Vectors
-from knowledge.errors import IndexBusy
+from knowledge.errors import IndexBusy, IndexMismatch
 from knowledge.lexical import LexicalIndex
 from knowledge.passage import Document, Passage, Section
 from knowledge.sentences import sentence_spans
@@ -38,14 +38,20 @@ class CourseIndex:
         embedder: must be the one that the index was made with.
 
     Raises:
-        IndexMismatch: it is not; the text names the remedy.
+        IndexMismatch: it is not, and there are documents in the index; the text names the remedy.
     """
 
     def __init__(self, folder: Path, embedder: Embedder) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.embedder = embedder
-        self.catalogue = Catalogue(folder / _CATALOGUE, embedder.identity)
+        try:
+            self.catalogue = Catalogue(folder / _CATALOGUE, embedder.identity)
+        except IndexMismatch:
+            if self.recorded(folder):
+                raise
+            self.erase(folder)  # nothing is in it that could be lost
+            self.catalogue = Catalogue(folder / _CATALOGUE, embedder.identity)
         self._lock = threading.RLock()
         self._seen_generation = -1
         self._store: VectorStore | None = None
@@ -65,6 +71,11 @@ class CourseIndex:
                 if (folder / _CHROMA).exists():
                     shutil.rmtree(folder / _CHROMA)
                 (folder / _UNSWEPT).unlink(missing_ok=True)
+
+    @staticmethod
+    def recorded(folder: Path) -> list[str]:
+        """Sources of the documents of an index, even of one that is another embedder's or version's; none if there is none."""
+        return Catalogue.recorded(folder / _CATALOGUE)
 
     # Reading
 

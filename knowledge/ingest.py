@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
@@ -17,6 +17,7 @@ from knowledge.settings import ChunkingSettings
 _BATCH = 64  # passages embedded between two progress reports
 
 STARTER_COURSE = Path(__file__).with_name("course")
+_STARTER_PREFIX = "course/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,12 @@ class _Run:
 def source_name(item: Found) -> str:
     """How a file is called in the index: its path, or `course/<file>` for a lesson of the starter course."""
     path = Path(item.source)
-    return f"course/{path.name}" if path.parent == STARTER_COURSE.resolve() else item.source
+    return f"{_STARTER_PREFIX}{path.name}" if path.parent == STARTER_COURSE.resolve() else item.source
+
+
+def files_of(sources: Iterable[str]) -> list[Path]:
+    """The files or folders that an ingest would have to take for `sources` to be in the index again."""
+    return sorted({STARTER_COURSE if source.startswith(_STARTER_PREFIX) else Path(source) for source in sources})
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:

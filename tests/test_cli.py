@@ -492,6 +492,38 @@ def test_rebuild_starts_from_nothing(lectern, real_index, course_dir):
     assert [info.title for info in real_index.sources()] == ["Orbits"]
 
 
+def test_rebuild_without_paths_takes_again_what_an_older_lectern_took(lectern, real_index, course_dir, monkeypatch):
+    monkeypatch.setattr("knowledge.catalogue.SCHEMA_VERSION", "0")
+    assert lectern("sources", "list")[0] == 2
+    code, _, err = lectern("ingest", "--rebuild")
+    assert code == 0
+    assert "3 added" in err
+    assert "Orbits" in lectern("sources", "list")[1]
+
+
+def test_rebuild_without_paths_keeps_an_index_whose_files_are_gone(lectern, real_index, course_dir):
+    (course_dir / "orbits.md").unlink()
+    code, _, err = lectern("ingest", "--rebuild")
+    assert code == 2
+    assert "orbits.md" in err
+    assert len(real_index.sources()) == 3
+
+
+def test_rebuild_of_nothing_says_what_to_give(lectern):
+    code, _, err = lectern("ingest", "--rebuild")
+    assert code == 2
+    assert "--starter" in err
+
+
+def test_rebuild_of_a_damaged_index_names_its_folder(lectern):
+    folder = load_settings().index_dir
+    folder.mkdir(parents=True)
+    (folder / "catalogue.sqlite").write_bytes(b"torn" * 500)
+    code, _, err = lectern("ingest", "--rebuild")
+    assert code == 2
+    assert "delete that folder" in err
+
+
 @pytest.mark.parametrize("missing", ["weights", "files"])
 def test_a_rebuild_that_cannot_succeed_keeps_the_index(lectern, real_index, course_dir, monkeypatch, missing):
     if missing == "weights":

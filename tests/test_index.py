@@ -224,10 +224,25 @@ def test_another_embedder_is_refused_with_a_remedy_and_erasing_helps(ingested, c
         nearest(ingested, "rubisco")
 
 
-def test_an_index_of_another_version_is_refused(index, monkeypatch):
+def test_an_index_of_another_version_is_refused(ingested, monkeypatch):
     monkeypatch.setattr("knowledge.catalogue.SCHEMA_VERSION", "0")
     with pytest.raises(IndexMismatch, match=r"schema.*Lectern has changed.*lectern ingest --rebuild"):
-        CourseIndex(index.folder, index.embedder)
+        CourseIndex(ingested.folder, ingested.embedder)
+    assert len(CourseIndex.recorded(ingested.folder)) == 3
+
+
+def test_an_index_of_another_version_without_documents_is_made_anew(ingested, course_dir, monkeypatch):
+    for info in ingested.sources():
+        ingested.remove(info.source)
+    monkeypatch.setattr("knowledge.catalogue.SCHEMA_VERSION", "0")
+    fresh = CourseIndex(ingested.folder, OtherEmbedder())
+    ingest(fresh, [course_dir])
+    assert nearest(fresh, "rubisco") == "plants.md"
+
+
+def test_no_index_has_no_recorded_sources(tmp_path):
+    assert CourseIndex.recorded(tmp_path / "nowhere") == []
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_erasing_nothing_is_no_error(tmp_path):

@@ -22,7 +22,8 @@ def ingest(
     paths: Annotated[list[Path] | None, typer.Argument(help="Files, or folders to take recursively.")] = None,
     starter: Annotated[bool, typer.Option("--starter", help="Take the course that ships with Lectern.")] = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Throw the index away first, for example after changing the embedder.")
+        bool,
+        typer.Option("--rebuild", help="Throw the index away first; without paths, take again every file that is in it."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
@@ -37,12 +38,18 @@ def ingest(
         lectern ingest --starter
 
         lectern ingest ~/lectures slides.pdf
+
+        lectern ingest --rebuild  # after a change of the embedder, or of Lectern
     """
+    from assistant.course import recorded_files
+
     wanted = [*([STARTER_COURSE] if starter else []), *(paths or [])]
+    if rebuild and not wanted:
+        wanted = recorded_files(load_settings())
     if not wanted:
         raise CourseError("Nothing to ingest.", "Give files or folders, or --starter for the course that ships with Lectern.")
     if rebuild and (missing := next((path for path in wanted if not path.exists()), None)):
-        raise CourseError(f"There is no {missing}, so the index was left as it is.", "Correct the path.")
+        raise CourseError(f"There is no {missing}, so the index was left as it is.", "Give the paths that there are.")
     console = Console(stderr=True)
     report = _run(wanted, rebuild, console)
     if as_json:
