@@ -16,6 +16,7 @@ from assistant.warming import Warmer
 from course_guard.grounding import OverlapVerifier
 from evals.environment import Environment
 from evals.running.cache import Cache
+from evals.scorers.abstention import declined
 from evals.solvers import assistant, passages, retrieval
 from evals.solvers.assistant import AssistantSolver
 from evals.solvers.model import RememberingModel, eval_model
@@ -115,6 +116,21 @@ def test_a_refusal_has_its_relevance_too_and_the_model_is_not_asked(kit):
     assert (output["refused"], output["rule"], output["answer"]) == (True, "not_covered", "")
     assert 0 <= output["relevance"] < 0.5
     assert kit.model.prompts == []
+
+
+def test_always_asking_leaves_refusing_to_the_model_and_the_check(kit):
+    environment = kit.environment(NOT_COVERED, "Stir well.", SPENDS)
+    solver = AssistantSolver(environment, always_ask=True)
+    outputs = [solver.solve(sample(question)) for question in (RISOTTO, RISOTTO, CALVIN)]
+    assert [output["rule"] for output in outputs] == ["not_covered", "unsupported", None]
+    assert len(kit.model.prompts) == 3
+    assert [declined(sample(RISOTTO), output) for output in outputs] == [
+        {"model_declined": 1.0, "shown_anyway": 0.0},
+        {"model_declined": 0.0, "shown_anyway": 0.0},
+        {"model_declined": 0.0, "shown_anyway": 1.0},
+    ]
+    assert outputs[0]["relevance"] == AssistantSolver(environment).solve(sample(RISOTTO))["relevance"] < 0.5
+    assert solver.identity != AssistantSolver(environment).identity
 
 
 def test_the_readers_history_stays_as_it_is_and_the_runtimes_own_chain_keeps_it(kit):

@@ -37,6 +37,19 @@ def abstention(sample: Sample, output: Output) -> Scores:
     }
 
 
+def declined(sample: Sample, output: Output) -> Scores:
+    """Of an answer to a question that is not covered, for which the model was asked in any case.
+
+    Returns:
+        model_declined where the model itself said so, shown_anyway where a sentence passed the check. Both are 0 where the
+        model wrote something and the check kept all of it back.
+    """
+    return {
+        "model_declined": float(output["rule"] == "not_covered" and not output["sentences"]),
+        "shown_anyway": float(answered(output)),
+    }
+
+
 def refusal_f1(rows: Sequence[Scores]) -> float | None:
     """F1 of refusing the unanswerable; None if nothing is unanswerable and nothing was refused."""
     known = [(row["answerable"], row["answered"]) for row in rows if row.get("answerable") is not None]
@@ -63,6 +76,10 @@ RELEVANCE = pooled(
     needs=("answerable", "relevance"),
 )
 
+DECLINED: tuple[Metric, ...] = (
+    rate("model_declined", "uncovered questions that the model itself declines to answer"),
+    rate("shown_anyway", "uncovered questions after which a sentence is shown", higher_is_better=False),
+)
 METRICS: tuple[Metric, ...] = (
     rate("refusal_right", "refusals of questions that are indeed not answerable", name="refusal_precision"),
     rate("refused_unanswerable", "unanswerable questions that were refused", name="refusal_recall"),

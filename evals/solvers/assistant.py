@@ -31,15 +31,17 @@ class AssistantSolver:
 
     Args:
         environment: of the run.
+        always_ask: ask the model whatever the search says, and so see what it and the check of its sentences refuse alone.
 
     Raises:
         CourseError: its course is empty.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, *, always_ask: bool = False) -> None:
         if not environment.runtime.index.sources():
             raise CourseError("The course is empty.", "Add material: lectern ingest --starter, or lectern ingest PATH...")
         self._runtime, self._cache = environment.runtime, environment.cache
+        self._always_ask = always_ask
         self._conversations: dict[Questions, tuple[Exchange, ...]] = {(): ()}
 
     @cached_property
@@ -51,6 +53,7 @@ class AssistantSolver:
         read = sorted(section.id for section in index.sections() if f"{SECTION_KEY}{section.id}" in labels)
         return {
             "solver": "assistant",
+            **({"always ask": True} if self._always_ask else {}),
             **identity.of_assistant(settings),
             "index": identity.of_index(index),
             "sections read": read,
@@ -83,7 +86,11 @@ class AssistantSolver:
         chain, warmer = self._runtime.chain, self._runtime.warmer
         planner = PlantingPlanner(chain.planner, planted, self._runtime.index.embedder.count_tokens) if planted else None
         # The reader's own history is not the place for these.
-        return chain.without_history().with_model(self._model, self._runtime.settings.model.name, planner, warmer)
+        asked = chain.without_history().with_model(self._model, self._runtime.settings.model.name, planner, warmer)
+        if self._always_ask:
+            lenient = chain.retriever.settings.model_copy(update={"threshold": 0.0})
+            asked.retriever = chain.retriever.model_copy(update={"settings": lenient})
+        return asked
 
 
 def answered(chain: CourseChain, model: RememberingModel, turn: Turn) -> tuple[Output, Exchange | None]:

@@ -117,18 +117,18 @@ def _target(case: Case | Adversarial) -> dict[str, Any]:
 def _assistant(environment: "Environment") -> Solver:
     from evals.solvers.assistant import AssistantSolver
 
-    _check_course(environment)
+    check_course(environment)
     return AssistantSolver(environment)
 
 
 def _retrieval(environment: "Environment") -> Solver:
     from evals.solvers.retrieval import RetrievalSolver
 
-    _check_course(environment)
+    check_course(environment)
     return RetrievalSolver(environment)
 
 
-def _check_course(environment: "Environment") -> None:
+def check_course(environment: "Environment") -> None:
     """Raise CourseError unless every lesson that cases are about can be found."""
     lessons = {case.lesson for case, _ in _cases() if case.answerable}
     if lacking := sorted(lessons - {info.source for info in environment.runtime.index.sources()}):
