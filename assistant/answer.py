@@ -1,10 +1,11 @@
 """The events of one turn gathered into one value: what `lectern ask --json` prints and the history keeps."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from assistant.events import Done, Dropped, Evidence, Refusal, Sentence, Turn, TurnEvent
+from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence, Turn, TurnEvent
+from course_guard.verdict import Verdict
 from knowledge.passage import Citation, Passage, RankedPassage
 
 
@@ -17,11 +18,16 @@ class Answer:
     sentences: list[Sentence] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     refusal: Refusal | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
     done: Done | None = None
 
     def add(self, event: TurnEvent) -> None:
         """Take one event in."""
         match event:
+            case Guarded():
+                self.verdicts.extend(event.verdicts)
+                if event.question is not None:
+                    self.turn = replace(self.turn, question=event.question)
             case Evidence():
                 self.evidence = event
             case Sentence():
@@ -56,6 +62,7 @@ class Answer:
             "rule": self.refusal.rule if self.refusal else None,
             "reason": self.refusal.reason if self.refusal else None,
             "suggestions": list(self.refusal.suggestions) if self.refusal else [],
+            "verdicts": [verdict_json(verdict) for verdict in self.verdicts],
             "stopped": self.done.stopped if self.done else True,
             "model": self.done.model if self.done else None,
             "prompt_tokens": self.done.prompt_tokens if self.done else None,
@@ -70,6 +77,11 @@ def collect(turn: Turn, events: Iterable[TurnEvent]) -> Answer:
     for event in events:
         answer.add(event)
     return answer
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """What a guard decided, and why."""
+    return {**asdict(verdict), "action": str(verdict.action), "score": round(verdict.score, 3)}
 
 
 def citation_json(citation: Citation) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from assistant.answer import Answer, collect
 from assistant.events import Done, Turn, TurnEvent
+from assistant.guards import Guards
 from assistant.history import History, TurnRecord, now
 from assistant.prompts import PROMPT_VERSION
 from assistant.settings import AnswerSettings
@@ -36,6 +37,7 @@ class CourseChain(Runnable[Turn, Any]):
         settings: sizes of evidence and answer.
         model_name: recorded with each turn.
         sections: knows which sections the model has read ahead; None where that makes no difference to it.
+        guards: look at questions and sentences; None lets everything pass.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class CourseChain(Runnable[Turn, Any]):
         settings: AnswerSettings | None = None,
         model_name: str = "",
         sections: Sections | None = None,
+        guards: Guards | None = None,
     ) -> None:
         self.retriever = retriever
         self.planner = planner
@@ -57,6 +60,7 @@ class CourseChain(Runnable[Turn, Any]):
         self._settings = settings or AnswerSettings()
         self._model_name = model_name
         self._sections = sections
+        self._guards = guards
 
     def with_model(
         self,
@@ -66,13 +70,19 @@ class CourseChain(Runnable[Turn, Any]):
         sections: Sections | None = None,
     ) -> "CourseChain":
         """The same assistant answering with another model; `planner` should count in its tokens."""
-        planner = planner or self.planner
-        return CourseChain(self.retriever, planner, model, self._verifier, self._history, self._settings, model_name, sections)
+        parts = (self.retriever, planner or self.planner, model, self._verifier)
+        return CourseChain(*parts, self._history, self._settings, model_name, sections, self._guards)
 
     def without_history(self) -> "CourseChain":
         """The same assistant, which remembers nothing."""
         parts = (self.retriever, self.planner, self._model, self._verifier)
-        return CourseChain(*parts, None, self._settings, self._model_name, self._sections)
+        return CourseChain(*parts, None, self._settings, self._model_name, self._sections, self._guards)
+
+    def warm_guards(self) -> None:
+        """Let the guards load what they need, so that the first question does not wait for it."""
+        if self._guards:
+            self._guards.question.screen("Ready?")
+            self._guards.answer.screen("Ready.", 1)
 
     def invoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         """Answer and wait for the end."""
@@ -81,12 +91,12 @@ class CourseChain(Runnable[Turn, Any]):
     def stream(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any | None) -> Iterator[TurnEvent]:
         """Events as they happen; close the iterator or set `input.stop` to end early. Errors are raised after Done."""
         answer = Answer(input)
-        run = TurnRun(self._model, self._settings, input, self._sections)
+        run = TurnRun(self._model, self._settings, input, self._sections, self._guards)
         failure: Exception | None = None
         try:
             for event in run.events(self.retriever, self.planner, self._verifier):
                 answer.add(event)
-                yield event
+                yield run.for_reader(event)
         except Exception as error:
             failure = error  # raised below: readers and history get what there is first
             input.stop.set()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from threading import Event
 
+from course_guard.verdict import Action, Verdict
 from knowledge.passage import Citation, RankedPassage
 
 _FOREMOST = 4
@@ -41,6 +42,24 @@ class Turn:
     sources: int | None = None
     max_tokens: int | None = None
     stop: Event = field(default_factory=Event, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the guards noticed: in the question, before anything else, or in a sentence of the answer, before it.
+
+    Attributes:
+        verdicts: of the rules that noticed something, also of those that only watch.
+        question: as it goes on and is kept, masked where a rule masks; None if this is about the answer.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    question: str | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the reader is told beside the answer."""
+        return [verdict.reason for verdict in self.verdicts if verdict.action is Action.WARN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +131,7 @@ class Done:
         exchange: what belongs into `earlier` of the next turn of this conversation; None if nothing was answered.
         stopped: whether it ended early: by the reader, or by an error that is raised next.
         cached_tokens: of the prompt's tokens, how many did not have to be computed.
-        timings: evidence_ms, first_token_ms, first_sentence_ms, total_ms and tokens_per_s; None for what never came.
+        timings: screen_ms, evidence_ms, first_token_ms, first_sentence_ms, total_ms and tokens_per_s; None for what never came.
     """
 
     turn_id: str
@@ -126,4 +145,4 @@ class Done:
     exchange: Exchange | None = None
 
 
-TurnEvent = Evidence | Sentence | Dropped | Refusal | Done
+TurnEvent = Guarded | Evidence | Sentence | Dropped | Refusal | Done

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assistant.chain import CourseChain
 from assistant.course import open_index
+from assistant.guards import make_guards
 from assistant.history import History
 from assistant.llm.chat_llama import ChatLlama
 from assistant.models import manifest, model_path, state
@@ -110,6 +111,7 @@ def build(settings: Settings) -> Runtime:
         settings=settings.answer,
         model_name=settings.model.name,
         sections=warmer,
+        guards=make_guards(settings.policy_file, index.embedder),
     )
     return Runtime(settings, index, history, chain, warmer)
 
@@ -136,4 +138,5 @@ def warm(ready: Runtime) -> None:
     """
     ready.index.dense(ready.index.embedder.embed(["warm up"])[0], k=1)
     ready.index.lexical()
+    ready.chain.warm_guards()
     chat_model(ready.settings).invoke(answer_prompt(None, True, (), "Ready?"), max_tokens=1)

@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from course_guard.library import defer_iri_grammar
 from course_guard.settings import GroundingSettings
 from knowledge.errors import CourseError
 from knowledge.settings import ChunkingSettings, EvidenceSettings, RetrievalSettings, StrictModel
@@ -92,6 +93,11 @@ class Settings(BaseSettings):
         """Files that were dropped into the page."""
         return self.data_dir / "uploads"
 
+    @property
+    def policy_file(self) -> Path:
+        """The teacher's policy of guards, beside lectern.toml."""
+        return settings_file().with_name("policy.toml")
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -157,3 +163,4 @@ def go_offline() -> None:
             "TOKENIZERS_PARALLELISM": "false",  # forks after the tokenizer was used would deadlock
         }
     )
+    defer_iri_grammar()

@@ -1,5 +1,6 @@
 """One turn from question to checked answer: search -> choose evidence -> prompt -> generate -> check each sentence."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,18 +10,24 @@ from typing import Protocol
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from assistant.events import Dropped, Evidence, Exchange, Refusal, Sentence, Turn, TurnEvent
+from assistant.events import Dropped, Evidence, Exchange, Guarded, Refusal, Sentence, Turn, TurnEvent
+from assistant.guards import Guards
 from assistant.memory import needs_context, searched_for
 from assistant.prompts import answer_prompt, asked_with, says_not_covered, section_block
 from assistant.settings import AnswerSettings
 from assistant.streaming import SentenceBuffer
 from course_guard.grounding import Checker, Verifier
+from course_guard.question import Screening
+from course_guard.rules.markup import urls_in
 from knowledge.evidence import EvidencePlanner, Plan
 from knowledge.passage import Passage, RankedPassage
 from knowledge.retrieval import CourseRetriever, Retrieved
 
 _MOST_SUGGESTIONS = 3
 _DROPPED_AT_ONCE = 4
+_PLACEHOLDER = re.compile(r"\s*\[[A-Z][A-Z_]*_\d+\]")  # what masked words leave: no lesson is about them
+_WITHHELD = "(withheld)"
+GRADED_WORK = "input.graded_work"  # a warning of this rule asks for a hint instead of a solution
 Further = tuple[str, tuple[Passage, ...]]  # a section's id and its passages
 
 
@@ -40,9 +47,18 @@ class Sections(Protocol):
 class TurnRun:
     """One turn under way: its clock and its counts."""
 
-    def __init__(self, model: BaseChatModel, settings: AnswerSettings, turn: Turn, sections: Sections | None) -> None:
-        self._model, self._settings, self._turn, self._sections = model, settings, turn, sections
+    def __init__(
+        self,
+        model: BaseChatModel,
+        settings: AnswerSettings,
+        turn: Turn,
+        sections: Sections | None,
+        guards: Guards | None = None,
+    ) -> None:
+        self._model, self._settings, self._turn, self._sections, self._guards = model, settings, turn, sections, guards
         self._started = time.monotonic()
+        self._screened_at: float | None = None
+        self._screening: Screening | None = None
         self._evidence_at: float | None = None
         self._first_token_at: float | None = None
         self._last_token_at: float | None = None
@@ -57,6 +73,7 @@ class TurnRun:
         """As in Done."""
         writing = (self._last_token_at or 0.0) - (self._first_token_at or 0.0)
         return {
+            "screen_ms": self._ms(self._screened_at),
             "evidence_ms": self._ms(self._evidence_at),
             "first_token_ms": self._ms(self._first_token_at),
             "first_sentence_ms": self._ms(self._first_sentence_at),
@@ -73,8 +90,27 @@ class TurnRun:
 
     def events(self, retriever: CourseRetriever, planner: EvidencePlanner, verifier: Verifier) -> Iterator[TurnEvent]:
         """Everything but Done."""
+        for noticed in self._screened():
+            yield noticed
+            if isinstance(noticed, Refusal):
+                return
+        yield from self._answered(retriever, planner, verifier)
+
+    def _screened(self) -> Iterator[Guarded | Refusal]:
+        """What the guards say of the question, which goes on as they leave it."""
+        if not self._guards:
+            return
+        self._screening = screening = self._guards.question.screen(self._turn.question)
+        self._screened_at = time.monotonic()
+        self._turn = replace(self._turn, question=screening.text)
+        if screening.verdicts:
+            yield Guarded(screening.verdicts, screening.text)
+        if blocked := screening.blocked:
+            yield Refusal(blocked.rule, blocked.reason)
+
+    def _answered(self, retriever: CourseRetriever, planner: EvidencePlanner, verifier: Verifier) -> Iterator[TurnEvent]:
         turn = self._turn
-        searched = searched_for(turn.question, turn.earlier)
+        searched = searched_for(_PLACEHOLDER.sub("", turn.question), turn.earlier)
         found = retriever.retrieve(searched, turn.sources)
         plan = planner.plan(searched, found) if found.covered else None
         topics = _topics(found.passages)
@@ -87,9 +123,13 @@ class TurnRun:
         read = [*plan.passages(cold), *(passage for _, passages in further for passage in passages)]
         ranked = _ranked(read, found.passages)
         yield self._evidence(ranked, searched, cold)
+        warnings = self._screening.warnings if self._screening else ()
+        if graded := next((verdict for verdict in warnings if verdict.rule == GRADED_WORK), None):
+            yield Refusal(GRADED_WORK, graded.reason, topics)  # where to read, and no answer of the model
+            return
         checker = verifier.against([item.passage for item in ranked], searched)
         shown = 0
-        for event in self._checked(self._prompt(plan, cold, further), checker):
+        for event in self._checked(self._prompt(plan, cold, further), checker, [item.passage.text for item in ranked]):
             shown += isinstance(event, Sentence)
             if isinstance(event, Refusal):
                 if not shown:
@@ -102,6 +142,12 @@ class TurnRun:
                 yield Refusal("unsupported", reason, topics)
         if cold and self._sections is not None:
             self._sections.want(plan.section_id)
+
+    def for_reader(self, event: TurnEvent) -> TurnEvent:
+        """The event with the reader's own words where a rule has masked them; it is kept without them."""
+        if isinstance(event, Sentence) and self._screening:
+            return replace(event, text=self._screening.restored(event.text))
+        return event
 
     def _evidence(self, ranked: tuple[RankedPassage, ...], searched: str, cold: bool) -> Evidence:
         self._evidence_at = time.monotonic()
@@ -127,7 +173,9 @@ class TurnRun:
         more = max(0, len(run) - self._settings.earlier_turns)
         return run[more - more % _DROPPED_AT_ONCE :]
 
-    def _checked(self, messages: list[BaseMessage], checker: Checker) -> Iterator[Sentence | Dropped | Refusal]:
+    def _checked(
+        self, messages: list[BaseMessage], checker: Checker, sources: Sequence[str]
+    ) -> Iterator[Guarded | Sentence | Dropped | Refusal]:
         seen: set[str] = set()
         for lead, text in self._sentences(messages):
             if says_not_covered(text):
@@ -137,6 +185,14 @@ class TurnRun:
                 return  # a small model that repeats itself has nothing more to say
             seen.add(text)
             support = checker.check(text)
+            if self._guards and support.citations:
+                screening = self._guards.answer.screen(text, len(sources), urls_in(sources))
+                if screening.verdicts:
+                    yield Guarded(screening.verdicts)
+                if blocked := screening.blocked:
+                    yield Dropped(_WITHHELD, blocked.reason)  # not even where the left-out sentences are shown
+                    continue
+                text = screening.text
             if support.citations:
                 self._first_sentence_at = self._first_sentence_at or time.monotonic()
                 yield Sentence(text, lead, support.citations, support.probability)

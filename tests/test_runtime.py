@@ -101,8 +101,13 @@ def test_warming_opens_everything_that_a_question_needs(ingested, monkeypatch):
     monkeypatch.setattr(module, "chat_model", lambda settings: Model())
     for name in ("dense", "lexical"):
         monkeypatch.setattr(CourseIndex, name, noting(name))
-    warm(Runtime(Settings(), ingested, None, None, None))
-    assert sorted(opened) == ["dense", "lexical", "model"]
+
+    class Chain:
+        def warm_guards(self):
+            opened.append("guards")
+
+    warm(Runtime(Settings(), ingested, None, Chain(), None))
+    assert sorted(opened) == ["dense", "guards", "lexical", "model"]
 
 
 @pytest.mark.parametrize("harm", ["no folder", "garbage"])

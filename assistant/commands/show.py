@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
-from assistant.events import Done, Dropped, Evidence, Refusal, Sentence, TurnEvent
+from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence, TurnEvent
 from knowledge.passage import Citation, Passage
 
 
@@ -18,6 +18,9 @@ def show(events: Iterable[TurnEvent], console: Console) -> None:
     dropped = 0
     for event in events:
         match event:
+            case Guarded():
+                for warning in event.warnings:
+                    console.print(Text(f"{warning}\n", style="yellow"))
             case Evidence() if event.passages:
                 console.print(_sources(event))
             case Sentence():

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from course_guard.rules.markup import UnsafeMarkupRule
 from knowledge.passage import Document, Passage
 
 # Around cited words; SourcePassage.jsx turns them into <mark>. Unicode punctuation, because Markdown lets emphasis begin
@@ -11,6 +12,7 @@ OPEN, CLOSE = "\u2e28", "\u2e29"
 
 Span = tuple[int, int]
 
+_UNSAFE = UnsafeMarkupRule()
 _AROUND = 700  # characters of context on either side of a passage
 _VERBATIM_OR_RISKY = re.compile(
     r"(?P<verbatim>```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`|\$\$.+?\$\$|\$(?=\S)[^$\n]*?(?<=\S)\$(?!\d))"
@@ -25,6 +27,12 @@ _LINE_END = re.compile(r"(?:\s*(?:\n```|\n~~~|\|))?\s*\Z")
 def safe_markdown(text: str) -> str:
     """Escape a price's "$" (it would start a formula) and a colon before a letter (Chainlit would swallow the word)."""
     return _VERBATIM_OR_RISKY.sub(lambda found: found[0] if found["verbatim"] else "\\" + found[0], text)
+
+
+def harmless_markdown(text: str) -> str:
+    """The same words without images, and without links and tags that act: what a file of the course says is not trusted."""
+    finding = _UNSAFE.look(text)
+    return text if finding is None or finding.replacement is None else finding.replacement
 
 
 def surroundings(document: Document, passage: Passage) -> Span:
@@ -62,9 +70,10 @@ def marked(text: str, spans: Sequence[Span], shown: Span | None = None) -> str:
         if start < end:
             parts += [text[position:start], OPEN, text[start:end], CLOSE]
             position = end
+    body = harmless_markdown("".join([*parts, text[position:stop]]))
     before = "… " if begin and text[begin - 1] == " " else ""
     after = " …" if stop < len(text) and text[stop] == " " else ""
-    return before + safe_markdown("".join([*parts, text[position:stop]])) + after
+    return before + safe_markdown(body) + after
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

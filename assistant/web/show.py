@@ -11,8 +11,8 @@ from typing import Any
 
 import chainlit as cl
 
-from assistant.events import Done, Dropped, Evidence, Refusal, Sentence, TurnEvent
-from assistant.web.marking import Span, marked, safe_markdown, surroundings
+from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence, TurnEvent
+from assistant.web.marking import Span, harmless_markdown, marked, safe_markdown, surroundings
 from knowledge.passage import Citation, Document, Passage
 
 _REFUSAL_TITLES = {"not_covered": "Not in the course", "unsupported": "No supported answer"}
@@ -79,18 +79,23 @@ class TurnMessage(LiveMessage):
         self._documents: dict[str, Document | None] = {}
         self._quotes: dict[str, dict[str, Any]] = {}
         self._dropped: list[dict[str, str]] = []
+        self._warnings: list[str] = []
 
     async def show(self, event: TurnEvent, document: Callable[[str], Document | None]) -> None:
         """Draw one event; `document` finds the document of an id and is called in a thread."""
         self._document = document
         match event:
+            case Guarded():
+                self._warnings += [warning for warning in event.warnings if warning not in self._warnings]
+                if self._warnings:
+                    await self.change(warnings=self._warnings)
             case Evidence():
                 await self._show_evidence(event)
             case Sentence():
                 text = self.message.content + event.lead + await self._with_citations(event)
                 await self.change(text, quotes=self._quotes, phase="writing")
             case Dropped():
-                self._dropped.append({"text": safe_markdown(event.text), "reason": event.reason})
+                self._dropped.append({"text": safe_markdown(harmless_markdown(event.text)), "reason": event.reason})
             case Refusal():
                 title = _REFUSAL_TITLES.get(event.rule, _OTHER_REFUSAL)
                 suggestions = list(event.suggestions)

@@ -28,7 +28,7 @@ export default function Evidence() {
   const box = useRef(null);
   const turn = useRef({});
   turn.current = message?.metadata || {};
-  const { phase, passages = [], foremost = 0, cold, quotes = {}, refused } = turn.current;
+  const { phase, passages = [], foremost = 0, cold, quotes = {}, refused, warnings = [] } = turn.current;
 
   const open = (key, number, text) => {
     const place = turn.current.passages.find((passage) => passage.number === number);
@@ -70,6 +70,11 @@ export default function Evidence() {
   );
   return (
     <div ref={box} className="lectern-evidence" data-phase={phase}>
+      {warnings.map((warning) => (
+        <p key={warning} role="note" className="lectern-warning">
+          {warning}
+        </p>
+      ))}
       {passages.length > 0 && (
         <section aria-label="Sources of this answer">
           <h2>{refused ? "Nearest passages" : "Sources"}</h2>

@@ -1,0 +1,32 @@
+"""The guards of one assistant: the teacher's policy applied to questions and to sentences of answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistant.prompts import SYSTEM
+from course_guard.answer import AnswerScreen, answer_screen
+from course_guard.policy import load_policy
+from course_guard.question import QuestionScreen, question_screen
+from knowledge.embedding import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What looks at a question before anything else does, and at a sentence before it is shown."""
+
+    question: QuestionScreen
+    answer: AnswerScreen
+
+
+def make_guards(policy_file: Path, embedder: Embedder) -> Guards:
+    """Guards under the shipped policy, overlaid by the teacher's.
+
+    Args:
+        policy_file: the teacher's; need not exist.
+        embedder: for the question.
+
+    Raises:
+        CourseError: the policy cannot be read; the text names what is wrong in it.
+    """
+    policy = load_policy(policy_file)
+    return Guards(question_screen(embedder, policy), answer_screen(policy, [SYSTEM]))
