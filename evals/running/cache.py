@@ -53,13 +53,16 @@ def digest(key: object) -> str:
     return sha256(json.dumps(key, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
+_MAKES_OUTPUT = (".py", ".toml", ".json", ".onnx")
+
+
 def code_version(*packages: str) -> str:
-    """Hash of the Python and TOML files of packages, for identities: an output is stale once the code that made it changed."""
+    """Hash of the code, tables and weights of packages, for identities: an output is stale once what made it changed."""
     found = sha256()
     for package in packages:
         spec = find_spec(package)
         for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
-            for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".toml")):
+            for path in sorted(path for path in folder.rglob("*") if path.suffix in _MAKES_OUTPUT):
                 found.update(f"{package}/{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return found.hexdigest()[:12]
 

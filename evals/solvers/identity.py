@@ -7,18 +7,20 @@ from typing import Any
 from assistant.models import find_spec, model_path, sha256_of
 from assistant.prompts import PROMPT_VERSION
 from assistant.settings import Settings
+from course_guard.policy import load_policy
 from evals.running.cache import code_version
 from knowledge.index import CourseIndex
 
 
 def of_assistant(settings: Settings) -> dict[str, Any]:
-    """Weights, prompt, code and every setting but where the data lie. No weights are loaded."""
+    """Weights, prompt, code, the policy of the guards and every setting but where the data lie. No weights are loaded."""
     return {
         "model": settings.model.name,
         "weights": weights(settings.model.name),
         "prompt": PROMPT_VERSION,
         "code": code_version("knowledge", "course_guard", "assistant", "evals.solvers"),
         "settings": settings.model_dump(mode="json", exclude={"data_dir"}),
+        "policy": load_policy(settings.policy_file).model_dump(mode="json"),
     }
 
 
