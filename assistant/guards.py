@@ -7,7 +7,10 @@ from assistant.prompts import SYSTEM
 from course_guard.answer import AnswerScreen, answer_screen
 from course_guard.policy import load_policy
 from course_guard.question import QuestionScreen, question_screen
+from course_guard.rules.planted import PlantedInstructionRule
+from course_guard.verdict import Action
 from knowledge.embedding import Embedder
+from knowledge.ingest import Inspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,24 @@ class Guards:
 
     question: QuestionScreen
     answer: AnswerScreen
+
+
+def inspector(policy_file: Path) -> Inspect | None:
+    """What looks at the files that somebody adds, for sentences that speak to the assistant; None if the policy wants no look.
+
+    Raises:
+        CourseError: the policy cannot be read.
+    """
+    table = load_policy(policy_file).document.planted
+    if table.action is Action.OFF:
+        return None
+    rule = PlantedInstructionRule()
+
+    def inspect(text: str) -> tuple[tuple[int, int], ...]:
+        finding = rule.look(text)
+        return finding.spans if finding and finding.score >= table.threshold else ()
+
+    return inspect
 
 
 def make_guards(policy_file: Path, embedder: Embedder) -> Guards:

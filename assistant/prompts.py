@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from assistant.events import Exchange
+from course_guard.rules.planted import planted_spans
 from knowledge.evidence import Excerpt, Plan
 from knowledge.passage import Passage
 
@@ -22,6 +23,8 @@ First state the answer in one full sentence that names it exactly as the passage
 Then add one or two sentences that explain it.
 Keep to the words, names and numbers of the passages, and never use other knowledge.
 If the passages do not contain the answer, reply only: {NOT_COVERED}"""
+
+_LEFT_OUT = "[...]"
 
 # Anchored, because lessons too say that a context window or an unlabelled text does not contain something.
 _SAYS_NOT_COVERED = re.compile(
@@ -53,7 +56,7 @@ def section_block(section_id: str, passages: Sequence[Passage]) -> dict[str, str
         if (here := _path(passage)) != path:
             parts.append(f"{here}:")
             path = here
-        parts.append(passage.text)
+        parts.append(_fenced(passage.text))
     return {"type": "text", "text": "\n\n" + "\n".join(parts), "cache_key": f"{SECTION_KEY}{section_id}"}
 
 
@@ -95,7 +98,16 @@ def asked_with(evidence: Plan, question: str) -> str:
 
 
 def _excerpt(excerpt: Excerpt) -> str:
-    return f"{_path(excerpt.passage)}:\n{excerpt.text}"
+    return f"{_path(excerpt.passage)}:\n{_fenced(excerpt.text)}"
+
+
+def _fenced(text: str) -> str:
+    """Without the sentences that speak to the assistant: documents are data, and a small model obeys whatever it reads."""
+    parts, position = [], 0
+    for start, end in planted_spans(text):
+        parts += [text[position:start], _LEFT_OUT]
+        position = end
+    return "".join([*parts, text[position:]])
 
 
 def _path(passage: Passage) -> str:

@@ -16,11 +16,12 @@ from assistant.memory import needs_context, searched_for
 from assistant.prompts import answer_prompt, asked_with, says_not_covered, section_block
 from assistant.settings import AnswerSettings
 from assistant.streaming import SentenceBuffer
-from course_guard.grounding import Checker, Verifier
+from course_guard.grounding import Checker, Support, Verifier
 from course_guard.question import Screening
 from course_guard.rules.markup import urls_in
+from course_guard.rules.planted import planted_spans
 from knowledge.evidence import EvidencePlanner, Plan
-from knowledge.passage import Passage, RankedPassage
+from knowledge.passage import Citation, Passage, RankedPassage
 from knowledge.retrieval import CourseRetriever, Retrieved
 
 _MOST_SUGGESTIONS = 3
@@ -185,6 +186,8 @@ class TurnRun:
                 return  # a small model that repeats itself has nothing more to say
             seen.add(text)
             support = checker.check(text)
+            if any(map(_is_planted, support.citations)):
+                support = Support(0.0, (), "Its source speaks to the assistant instead of the reader.")
             if self._guards and support.citations:
                 screening = self._guards.answer.screen(text, len(sources), urls_in(sources))
                 if screening.verdicts:
@@ -219,6 +222,12 @@ class TurnRun:
             _, unfinished = rest.pop()  # it could be checked only in part
             self._cut_off = "" if stopped else unfinished
         yield from rest
+
+
+def _is_planted(citation: Citation) -> bool:
+    """Whether a sentence rests on one that was planted for the assistant, which supports whatever it says."""
+    start = citation.passage.start
+    return any(a < citation.end - start and citation.start - start < b for a, b in planted_spans(citation.passage.text))
 
 
 def _ranked(read: Sequence[Passage], found: Sequence[RankedPassage]) -> tuple[RankedPassage, ...]:

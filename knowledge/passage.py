@@ -3,7 +3,7 @@
 Every span is a half-open range of character offsets into `Document.text`, so a citation always opens at its exact place.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
 
@@ -31,6 +31,23 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Hidden:
+    """Text in a file that its readers do not see, and that is therefore not part of the document.
+
+    Attributes:
+        text: what it says, on one line.
+        how: why it is not seen, in a few words that end a sentence such as "It was left out: ...".
+        page: as in Block.
+        usual: most files have such text for good reasons (comments, alternatives for old programs).
+    """
+
+    text: str
+    how: str
+    page: int | None = None
+    usual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One source file as text plus structure.
 
@@ -40,6 +57,7 @@ class Document:
         text: mended, readable text, its lines ended by a line feed; all spans count in it.
         blocks: headings, text, tables and code in reading order.
         content_hash: SHA-256 of the file's bytes; unchanged hash means nothing to do.
+        hidden: what was left out because nobody sees it; only a loader knows, so it is empty for a document from the index.
     """
 
     source: str
@@ -47,6 +65,7 @@ class Document:
     text: str
     blocks: tuple[Block, ...]
     content_hash: str
+    hidden: tuple[Hidden, ...] = field(default=(), compare=False)
 
     @property
     def id(self) -> str:

@@ -1,6 +1,7 @@
 """`lectern ingest` and `lectern sources`: what the course consists of."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +62,7 @@ def ingest(
 
 def _run(paths: list[Path], rebuild: bool, console: Console) -> IngestReport:
     from assistant.course import open_index
+    from assistant.guards import inspector
     from knowledge.ingest import ingest as run
 
     settings = load_settings()
@@ -79,7 +81,7 @@ def _run(paths: list[Path], rebuild: bool, console: Console) -> IngestReport:
         def tell(progress: IngestProgress) -> None:
             _advance(bar, task, progress)
 
-        return run(index, paths, tell, chunking=settings.chunking)
+        return run(index, paths, tell, chunking=settings.chunking, inspect=inspector(settings.policy_file))
 
 
 def _advance(bar: Progress, task: TaskID, progress: IngestProgress) -> None:
@@ -101,6 +103,8 @@ def _print_report(report: IngestReport, console: Console) -> None:
     )
     for skipped in report.skipped:
         console.print(f"  [yellow]skipped[/] {escape(skipped.path)}: {escape(skipped.reason)}", highlight=False, soft_wrap=True)
+    for suspect in report.suspects:
+        console.print(f"  [yellow]look at[/] {escape(suspect.path)}: {escape(str(suspect))}", highlight=False, soft_wrap=True)
 
 
 def _as_json(report: IngestReport) -> dict[str, object]:
@@ -109,6 +113,7 @@ def _as_json(report: IngestReport) -> dict[str, object]:
         "replaced": report.replaced,
         "unchanged": report.unchanged,
         "skipped": [{"path": s.path, "reason": s.reason} for s in report.skipped],
+        "suspects": [asdict(suspect) for suspect in report.suspects],
         "passages": report.passages,
         "seconds": round(report.seconds, 2),
     }

@@ -52,16 +52,20 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
     Raises:
         CourseError: the index is being written by another process.
     """
+    from assistant.guards import inspector
     from knowledge.ingest import ingest
 
+    settings = runtime.settings
     uploads = [(element.name, Path(element.path)) for element in elements if element.path]
     message = LiveMessage("Ingest", phase="reading", progress=None)
     await message.send()
     latest: list[Progress] = []
     try:
-        paths = await asyncio.to_thread(keep, uploads, runtime.settings.uploads_dir)
+        paths = await asyncio.to_thread(keep, uploads, settings.uploads_dir)
         work = asyncio.create_task(
-            asyncio.to_thread(ingest, runtime.index, paths, latest.append, stop, runtime.settings.chunking)
+            asyncio.to_thread(
+                ingest, runtime.index, paths, latest.append, stop, settings.chunking, inspector(settings.policy_file)
+            )
         )
         while not work.done():
             await asyncio.wait({work}, timeout=_REFRESH_S)
@@ -79,7 +83,7 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
 
 
 def describe(report: "IngestReport") -> str:
-    """An ingest's outcome in Markdown: one sentence, then a line for each file that was not taken."""
+    """An ingest's outcome in Markdown: one sentence, then a line for each file that was not taken or should be looked at."""
     counts = [(len(report.added), "added"), (len(report.replaced), "replaced"), (report.unchanged, "unchanged")]
     parts = [f"{_files(count)} {what}" for count, what in counts if count] or ["Nothing added"]
     passages = f", {report.passages} passages in {report.seconds:.0f} s" if report.passages else ""
@@ -87,6 +91,9 @@ def describe(report: "IngestReport") -> str:
     if report.skipped:
         lines.append("\nNot taken:\n")
         lines += [f"- **{Path(skipped.path).name}**: {skipped.reason}" for skipped in report.skipped]
+    if report.suspects:
+        lines.append("\nPlease look at:\n")  # as code: what a file says must not become a link or a picture
+        lines += [f"- **{Path(suspect.path).name}**: `{suspect}`" for suspect in report.suspects]
     return "\n".join(lines)
 
 

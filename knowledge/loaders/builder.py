@@ -1,15 +1,18 @@
 """Builds the text and the blocks of a document side by side, so that every span is exact."""
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from knowledge.errors import UnreadableFile
-from knowledge.loaders.text import mend
-from knowledge.passage import Block, BlockKind, Document
+from knowledge.loaders.text import mend, smuggled
+from knowledge.passage import Block, BlockKind, Document, Hidden
 
 _LEADING_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 _PAIRED = re.compile(r"(\*+|`+)(?=\S)(.+?)(?<=\S)\1")  # a lone mark is meant, as in "A* search"
+INVISIBLE = "written in invisible characters"
+_LONGEST_HIDDEN = 2_000
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
 
 
@@ -19,6 +22,7 @@ class TextBuilder:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._blocks: list[Block] = []
+        self._hidden: list[Hidden] = []
         self._length = 0
 
     @property
@@ -46,6 +50,8 @@ class TextBuilder:
         A heading's white space is collapsed to one line, and code keeps its indentation. The kind and the numbers are those of
         `Block`; a `tight` block is joined to the one before by "\n" instead of a blank line, like the items of a list.
         """
+        for words in smuggled(text):
+            self.hide(words, INVISIBLE, page=page)
         text = mend(text)
         if kind == "heading":
             text = one_line(text)
@@ -61,6 +67,11 @@ class TextBuilder:
         self._append(text)
         self._blocks.append(Block(kind, start, self._length, level, page, cell))
 
+    def hide(self, text: str, how: str, *, page: int | None = None, usual: bool = False) -> None:
+        """Keep a text that readers do not see out of the document, but say so; the arguments are those of `Hidden`."""
+        if words := one_line(mend(text)):
+            self._hidden.append(Hidden(words[:_LONGEST_HIDDEN], how, page, usual))
+
     def _append(self, text: str) -> None:
         self._parts.append(text)
         self._length += len(text)
@@ -71,7 +82,7 @@ class TextBuilder:
         Raises:
             UnreadableFile: nothing was added.
         """
-        return make_document(path, data, source, self.text, self.blocks, title, fallback)
+        return make_document(path, data, source, self.text, self.blocks, title, fallback, self._hidden)
 
 
 def make_document(
@@ -82,6 +93,7 @@ def make_document(
     blocks: tuple[Block, ...],
     title: str = "",
     fallback: str = "",
+    hidden: Sequence[Hidden] = (),
 ) -> Document:
     """Put a document together from its mended text and blocks.
 
@@ -94,7 +106,7 @@ def make_document(
         raise UnreadableFile(f"{path.name} holds no text.", "Leave it out, or add the text that it should hold.")
     top = next((text[block.start : block.end] for block in blocks if block.level == 1), "")
     title = one_line(mend(title)) or plain(top) or one_line(mend(fallback)) or pretty(path.stem)
-    return Document(source, title[:200].strip(), text, blocks, sha256(data).hexdigest())
+    return Document(source, title[:200].strip(), text, blocks, sha256(data).hexdigest(), tuple(hidden))
 
 
 def one_line(text: str) -> str:

@@ -7,9 +7,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from knowledge.loaders.builder import make_document
-from knowledge.loaders.text import read_text
-from knowledge.passage import Block, BlockKind, Document
+from knowledge.loaders.builder import INVISIBLE, make_document
+from knowledge.loaders.markdown_unseen import without_unseen
+from knowledge.loaders.text import decode, mend, smuggled
+from knowledge.passage import Block, BlockKind, Document, Hidden
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -33,19 +34,20 @@ def load_markdown(path: Path, data: bytes, source: str) -> Document:
     Raises:
         UnreadableFile: binary content, no known encoding, or no text.
     """
-    return markdown_document(path, data, source, read_text(data, path.name))
+    return markdown_document(path, data, source, decode(data, path.name))
 
 
-def markdown_document(path: Path, data: bytes, source: str, text: str) -> Document:
-    """Make the document of Markdown that is already mended.
+def markdown_document(path: Path, data: bytes, source: str, raw: str) -> Document:
+    """Make the document of Markdown as it was decoded.
 
     Raises:
         UnreadableFile: no text.
     """
-    text = without_embedded(text)
+    text, hidden = without_unseen(without_embedded(mend(raw)))
     front = _FRONT_MATTER.match(text)
     title = _TITLE.search(front[2]) if front else None
-    return make_document(path, data, source, text, tuple(markdown_blocks(text)), title[2] if title else "")
+    hidden += [Hidden(words, INVISIBLE) for words in smuggled(raw)]
+    return make_document(path, data, source, text, tuple(markdown_blocks(text)), title[2] if title else "", hidden=hidden)
 
 
 def without_embedded(text: str) -> str:

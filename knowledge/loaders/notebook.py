@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from knowledge.errors import UnreadableFile
-from knowledge.loaders.builder import TextBuilder
+from knowledge.loaders.builder import INVISIBLE, TextBuilder
 from knowledge.loaders.markdown import markdown_blocks, without_embedded
-from knowledge.loaders.text import decode, mend
+from knowledge.loaders.markdown_unseen import without_unseen
+from knowledge.loaders.text import decode, mend, smuggled
 from knowledge.passage import Document
 
 _LONGEST_OUTPUT = 500
@@ -35,14 +36,19 @@ def load_notebook(path: Path, data: bytes, source: str) -> Document:
         if kind == "heading":  # format 3
             builder.add("heading", text, level=cell.get("level", 1), cell=number)
         elif kind == "markdown":
-            _add_markdown(builder, without_embedded(mend(text)), number)
+            _add_markdown(builder, text, number)
         elif kind == "code" and text.strip():
             # One block: an output means nothing without the code that made it.
             builder.add("code", "\n\nOutput:\n".join([text, *_outputs(cell)]), cell=number)
     return builder.document(path, data, source)
 
 
-def _add_markdown(builder: TextBuilder, text: str, cell: int) -> None:
+def _add_markdown(builder: TextBuilder, raw: str, cell: int) -> None:
+    for words in smuggled(raw):
+        builder.hide(words, INVISIBLE)
+    text, hidden = without_unseen(without_embedded(mend(raw)))
+    for found in hidden:
+        builder.hide(found.text, found.how, usual=found.usual)
     end = 0
     for block in markdown_blocks(text):
         tight = end > 0 and "\n\n" not in text[end : block.start]

@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from threading import Lock
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from knowledge.errors import UnreadableFile
 from knowledge.loaders.builder import TextBuilder
 from knowledge.loaders.pdf_layout import Line, find_headings, join_hyphens, pieces, without_furniture
+from knowledge.loaders.pdf_unseen import unseen
 from knowledge.passage import Document
 
 if TYPE_CHECKING:
@@ -30,8 +32,9 @@ def load_pdf(path: Path, data: bytes, source: str) -> Document:
     Raises:
         UnreadableFile: damaged, cut off, password-protected, without a text layer, or with fonts that name no characters.
     """
+    builder = TextBuilder()
     with _ONE_AT_A_TIME, _open(data, path.name) as pdf:
-        pages = [_lines(pdf, number, path.name) for number in range(len(pdf))]
+        pages = [_lines(pdf, number, path.name, builder) for number in range(len(pdf))]
         outline = _outline(pdf)
         title = pdf.get_metadata_value("Title").strip()
     _check_text(pages, path.name)
@@ -39,7 +42,6 @@ def load_pdf(path: Path, data: bytes, source: str) -> Document:
     _check_text(pages, path.name)
     headings = find_headings(pages, outline)
     words = join_hyphens(pages)
-    builder = TextBuilder()
     for number, lines in enumerate(pages, 1):
         after_item = False
         for piece in pieces(lines, headings, words):
@@ -92,8 +94,8 @@ def _outline(pdf: "PdfDocument") -> list[tuple[int, int, str]]:
     return entries
 
 
-def _lines(pdf: "PdfDocument", number: int, name: str) -> list[Line]:
-    """Return the lines of a page, from 0, in reading order."""
+def _lines(pdf: "PdfDocument", number: int, name: str, builder: TextBuilder) -> list[Line]:
+    """Return the visible lines of a page, from 0, in reading order; what is hidden is told to `builder`."""
     from pypdfium2 import PdfiumError, raw
 
     try:
@@ -102,6 +104,11 @@ def _lines(pdf: "PdfDocument", number: int, name: str) -> list[Line]:
     except PdfiumError as error:
         raise UnreadableFile(f"{name} is damaged: page {number + 1} cannot be read.", "Export it again.") from error
     codes = [raw.FPDFText_GetUnicode(text_page, index) for index in range(text_page.count_chars())]
+    hidden = list(unseen(page, text_page, codes))
+    for how, group in groupby(hidden, key=lambda found: found[2]):
+        builder.hide(" ".join(_characters(codes[start:end]) for start, end, _ in group), how, page=number + 1)
+    for start, end, _ in hidden:
+        codes[start:end] = [32] * (end - start)
     lines = []
     start = 0
     for index, code in enumerate([*codes, 10]):

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from knowledge.loaders.builder import make_document
+from knowledge.loaders.builder import INVISIBLE, make_document
 from knowledge.loaders.markdown import markdown_document
-from knowledge.loaders.text import read_text
-from knowledge.passage import Block, Document
+from knowledge.loaders.text import decode, mend, smuggled
+from knowledge.passage import Block, Document, Hidden
 
 # Several lines of a kind, because one "# comment" or one row of dashes proves nothing.
 _SIGNS = (
@@ -28,10 +28,12 @@ def load_plain(path: Path, data: bytes, source: str) -> Document:
     Raises:
         UnreadableFile: binary content, no known encoding, or no text.
     """
-    text = read_text(data, path.name)
+    raw = decode(data, path.name)
+    text = mend(raw)
     if looks_like_markdown(text):
-        return markdown_document(path, data, source, text)
-    return make_document(path, data, source, text, tuple(paragraphs(text)))
+        return markdown_document(path, data, source, raw)
+    hidden = [Hidden(words, INVISIBLE) for words in smuggled(raw)]
+    return make_document(path, data, source, text, tuple(paragraphs(text)), hidden=hidden)
 
 
 def looks_like_markdown(text: str) -> bool:

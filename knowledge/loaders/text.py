@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 
 from knowledge.errors import UnreadableFile
@@ -48,6 +49,8 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
     "\U000e0000-\U000e007f]|(?<=[!-~])[\u200c\u200d]+(?=[!-~])"
 )
+_TAG = 0xE0000
+_TAGS = re.compile("[\U000e0000-\U000e007f]{8,}")
 _FOREIGN = re.compile("[^\x00-\x7f]+")
 _MISREAD_AS = ("mac_roman", "sloppy-windows-1252", "latin-1")
 
@@ -109,6 +112,12 @@ def _guess(data: bytes, name: str) -> str:
         if tied and "cp1252" in match.could_be_from_charset:
             return "cp1252"
     return best.encoding
+
+
+def smuggled(text: str) -> Iterator[str]:
+    """Yield what a text says in tag characters (U+E0000), which nobody sees and a model may read; a flag has at most six."""
+    for run in _TAGS.findall(text):
+        yield "".join(chr(ord(char) - _TAG) for char in run if ord(char) > _TAG)
 
 
 def mend(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from knowledge.loaders.builder import TextBuilder, one_line
 from knowledge.loaders.markdown import DIAGRAMS
 from knowledge.loaders.text import decode
+from knowledge.loaders.web_unseen import take_unseen
 from knowledge.passage import Document
 
 if TYPE_CHECKING:
@@ -43,16 +44,30 @@ def load_html(path: Path, data: bytes, source: str) -> Document:
 
 
 def add_html(builder: TextBuilder, markup: str) -> str:
-    """Add the blocks of a page to `builder` and return the text of its title element, empty without one."""
+    """Add the blocks of a page, and what it hides, to `builder`; return the text of its title element, empty without one."""
     from bs4 import BeautifulSoup
 
     # BeautifulSoup warns of an XML declaration in HTML, and of text that might be a file name.
     markup = re.sub(r"\A\s*<\?xml[^>]*\?>", "", markup)
     soup = BeautifulSoup(markup if "<" in markup else f"<p>{markup}</p>", "lxml")
     title = one_line(soup.title.get_text()) if soup.title else ""
+    _report_unusual(soup, builder)
     _simplify(soup)
     _Reader(builder).read(soup)
     return title
+
+
+def _report_unusual(soup: "BeautifulSoup", builder: TextBuilder) -> None:
+    """Tell what the page hides, and remove it; what most pages keep out of sight is told as usual."""
+    from bs4.element import Comment
+
+    for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
+        builder.hide(str(comment), "in a comment", usual=True)
+    for tag in soup.find_all(["template", "noscript", "meta", "img", "a", "dialog"]):
+        for said in (tag.get("content"), tag.get("alt"), tag.get("title"), tag.get_text(" ") if tag.name in _UNSEEN else ""):
+            builder.hide(str(said or ""), "outside the text of the page", usual=True)
+    for how, text in take_unseen(soup):
+        builder.hide(text, how)
 
 
 def _simplify(soup: "BeautifulSoup") -> None:
@@ -74,15 +89,11 @@ def _simplify(soup: "BeautifulSoup") -> None:
 
 
 def _is_unseen(tag: "Tag") -> bool:
-    style = str(tag.get("style", "")).replace(" ", "").lower()
     classes = tag.get_attribute_list("class")
     return (
         tag.name in _UNSEEN
-        or tag.has_attr("hidden")
         or tag.get("aria-hidden") == "true"
         or tag.get("role") in ("navigation", "search")
-        or "display:none" in style
-        or "visibility:hidden" in style
         or "headerlink" in classes  # pilcrow that Sphinx puts behind a heading
         or "linenos" in classes
     )

@@ -9,6 +9,7 @@ from typing import Any
 from knowledge.loaders.archive import open_archive
 from knowledge.loaders.builder import TextBuilder
 from knowledge.loaders.ooxml import local, paragraph_text, table_text
+from knowledge.loaders.word_unseen import take_unseen
 from knowledge.passage import Document
 
 _CODE_STYLE = re.compile(r"code|source code|html preformatted|macro", re.IGNORECASE)
@@ -27,6 +28,8 @@ def load_docx(path: Path, data: bytes, source: str) -> Document:
     document = docx.Document(BytesIO(data))
     styles = {style.style_id: style for style in document.styles}
     builder = TextBuilder()
+    for hidden, how in take_unseen(document.element.body, styles, _background(document.element)):
+        builder.hide(hidden, how)
     code: list[str] = []
     after_item = False
     for element in _content(document.element.body):
@@ -51,6 +54,12 @@ def load_docx(path: Path, data: bytes, source: str) -> Document:
         after_item = kind == "item"
     builder.add("code", "\n".join(code))
     return builder.document(path, data, source, fallback=document.core_properties.title or "")
+
+
+def _background(document: Any) -> str:
+    """The colour of the paper; Word has none for white."""
+    colour = next((dict(element.attrib) for element in document if local(element) == "background"), {})
+    return next((value for name, value in colour.items() if name.endswith("}color") and value.upper() != "FFFFFF"), "")
 
 
 def _content(body: Any) -> Iterator[Any]:
