@@ -30,7 +30,7 @@ JudgeName = Annotated[
     str,
     typer.Option(
         "--judge",
-        help="What says whether a passage supports a sentence: overlap, coverage, always, nli:FOLDER, openai:URL#MODEL.",
+        help="What says whether a text supports a sentence: overlap, trained, coverage, always, nli:FOLDER, openai:URL#MODEL.",
     ),
 ]
 Resume = Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run; give the same command.")]

@@ -12,7 +12,7 @@ from knowledge.errors import CourseError
 if TYPE_CHECKING:
     from evals.environment import Environment
 
-NAMES = "overlap, coverage, always, nli:FOLDER, openai:URL#MODEL"
+NAMES = "overlap, trained, coverage, always, nli:FOLDER, openai:URL#MODEL"
 
 
 class Judge(Protocol):
@@ -33,9 +33,10 @@ class Judge(Protocol):
 def make_judge(name: str, environment: "Environment") -> Judge:
     """The judge called `name` on the command line.
 
-    overlap: the check of the guard, embeddings and words. coverage, always: trivial ones, to compare with. nli:FOLDER: an
-    entailment model, a sentence-transformers CrossEncoder in a local folder. openai:URL#MODEL: a chat model behind any
-    OpenAI-compatible endpoint; the only one that sends anything anywhere, and only to that URL.
+    overlap: embeddings and words. trained: an encoder trained for it, with exact checks of numbers and names; its weights are
+    made with finetune/guards/verifier. coverage, always: trivial ones, to compare with. nli:FOLDER: an entailment model, a
+    sentence-transformers CrossEncoder in a local folder. openai:URL#MODEL: a chat model behind any OpenAI-compatible endpoint;
+    the only one that sends anything anywhere, and only to that URL.
 
     Args:
         name: one of these.
@@ -61,6 +62,10 @@ def _costly(kind: str, rest: str, name: str) -> Judge:
         from evals.judges.overlap import overlap_judge
 
         return overlap_judge()
+    if name == "trained":
+        from evals.judges.trained import trained_judge
+
+        return trained_judge()
     if kind == "nli" and rest:
         from evals.judges.entailment import entailment_judge
 

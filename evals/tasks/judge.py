@@ -6,6 +6,7 @@ Every figure about groundedness rests on the judge, so its own are printed besid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from evals.cases import claims
 from evals.scorers.detection import DetectionScorer, metrics
 from evals.sets import attributionbench, data_folder, halueval, nli, qags, ragtruth, wice
 from evals.solvers.judge import JudgeSolver
@@ -56,6 +57,11 @@ TASKS = (
         "ragtruth-qa",
         "finds unsupported sentences in six models' answers from three passages, marked by people",
         _ragtruth("qa"), GENERATORS, ("faithjudge",), RAGTRUTH, sentences=True, seconds=0.1,
+    ),
+    _task(
+        "claims",
+        "tells true claims about the starter course from ones with a number, a name or a word turned round",
+        lambda _: claims.samples(), ("claims",), (), "written for Lectern, Apache-2.0", seconds=0.2,
     ),
     _task(
         "ragtruth-summary",
