@@ -39,7 +39,7 @@ def environment(cache: Cache | None = None) -> Any:
 class TestMaking:
     @pytest.mark.parametrize("name", ["", "overlap2", "nli", "nli:", "openai", "coverage:1"])
     def test_an_unknown_name_lists_what_there_is(self, name: str) -> None:
-        with pytest.raises(CourseError, match="overlap, coverage, always, nli:FOLDER, openai:URL#MODEL"):
+        with pytest.raises(CourseError, match="overlap, trained, coverage, always, nli:FOLDER, openai:URL#MODEL"):
             make_judge(name, environment())
 
     def test_missing_weights_are_named(self, tmp_path: Path) -> None:

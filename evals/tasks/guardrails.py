@@ -1,7 +1,7 @@
 """Attacks and what looks like them, off-topic questions: what gets through the whole assistant as it is installed.
 
-There is no input guard yet. What is refused is refused because the course does not cover it, and figures that a guard alone
-could change say so.
+Most of what is refused is refused because the course does not cover it; figures that a guard alone changes say so, and
+evals/tasks/screening.py measures the guards by themselves.
 """
 
 from collections.abc import Callable, Iterable, Iterator
