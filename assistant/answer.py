@@ -57,6 +57,7 @@ class Answer:
             ],
             "dropped": [{"text": d.text, "reason": d.reason} for d in self.dropped],
             "evidence": [ranked_json(r) for r in self.evidence.passages] if self.evidence else [],
+            "left_out": list(self.evidence.left_out) if self.evidence else [],
             "cold": self.evidence is not None and self.evidence.cold,
             "refused": self.refusal is not None,
             "rule": self.refusal.rule if self.refusal else None,

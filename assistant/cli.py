@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from assistant.commands import ask, doctor, guard, history, ingest, models, serve, warm
+from assistant.commands import ask, calibrate, doctor, guard, history, ingest, models, serve, warm
 from assistant.settings import go_offline
 from knowledge.errors import CourseError
 
@@ -49,6 +49,7 @@ app.command()(serve.serve)
 app.command()(ingest.ingest)
 app.add_typer(ingest.sources, name="sources")
 app.command()(warm.warm)
+app.command()(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(history.app, name="history")
 app.command()(guard.screen)

@@ -70,12 +70,14 @@ class Evidence:
         passages: those that the search found, best first, then the rest of the section that the model reads (score 0).
         standalone: what was searched for.
         cold: whether only the best sentences of them are read, because the section has not been read ahead.
+        left_out: parts of the question that the course does not seem to cover, though it covers others.
     """
 
     passages: tuple[RankedPassage, ...]
     standalone: str
     elapsed_ms: float
     cold: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def foremost(self) -> int:
@@ -111,7 +113,7 @@ class Refusal:
     """There is no answer.
 
     Attributes:
-        rule: "not_covered", "unsupported" or the name of a guard rule.
+        rule: "not_covered", "underspecified", "unsupported" or the name of a guard rule.
         reason: one sentence for the reader.
         suggestions: the nearest topics that the course does cover.
     """

@@ -25,6 +25,7 @@ Keep to the words, names and numbers of the passages, and never use other knowle
 If the passages do not contain the answer, reply only: {NOT_COVERED}"""
 
 _LEFT_OUT = "[...]"
+_PLACEHOLDER = re.compile(r"\s*\[[A-Z][A-Z_]*_\d+\]")
 
 # Anchored, because lessons too say that a context window or an unlabelled text does not contain something.
 _SAYS_NOT_COVERED = re.compile(
@@ -112,6 +113,11 @@ def _fenced(text: str) -> str:
 
 def _path(passage: Passage) -> str:
     return " > ".join(dict.fromkeys((passage.title, *passage.heading)))
+
+
+def without_placeholders(question: str) -> str:
+    """The question without what masked words have left, such as [EMAIL_1]: no lesson is about them."""
+    return _PLACEHOLDER.sub("", question)
 
 
 def says_not_covered(sentence: str) -> bool:

@@ -1,6 +1,5 @@
 """One turn from question to checked answer: search -> choose evidence -> prompt -> generate -> check each sentence."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,8 +11,9 @@ from langchain_core.messages import BaseMessage
 
 from assistant.events import Dropped, Evidence, Exchange, Guarded, Refusal, Sentence, Turn, TurnEvent
 from assistant.guards import Guards
-from assistant.memory import needs_context, searched_for
+from assistant.memory import needs_context
 from assistant.prompts import answer_prompt, asked_with, says_not_covered, section_block
+from assistant.scope import Scope, scope_of
 from assistant.settings import AnswerSettings
 from assistant.streaming import SentenceBuffer
 from course_guard.grounding import Checker, Support, Verifier
@@ -26,7 +26,7 @@ from knowledge.retrieval import CourseRetriever, Retrieved
 
 _MOST_SUGGESTIONS = 3
 _DROPPED_AT_ONCE = 4
-_PLACEHOLDER = re.compile(r"\s*\[[A-Z][A-Z_]*_\d+\]")  # what masked words leave: no lesson is about them
+UNCLEAR = "underspecified"
 _WITHHELD = "(withheld)"
 GRADED_WORK = "input.graded_work"  # a warning of this rule asks for a hint instead of a solution
 Further = tuple[str, tuple[Passage, ...]]  # a section's id and its passages
@@ -111,19 +111,23 @@ class TurnRun:
 
     def _answered(self, retriever: CourseRetriever, planner: EvidencePlanner, verifier: Verifier) -> Iterator[TurnEvent]:
         turn = self._turn
-        searched = searched_for(_PLACEHOLDER.sub("", turn.question), turn.earlier)
-        found = retriever.retrieve(searched, turn.sources)
-        plan = planner.plan(searched, found) if found.covered else None
+        scope = scope_of(turn, retriever)
+        searched, found = scope.searched, scope.found
+        plan = planner.plan(searched, found) if found.covered and not scope.unclear else None
         topics = _topics(found.passages)
         if plan is None:
-            yield self._evidence((), searched, False)
-            yield Refusal("not_covered", "The course does not seem to cover this.", topics)
+            yield self._evidence((), scope, False)
+            yield (
+                Refusal(UNCLEAR, "What do you mean? Please name the topic.", topics)
+                if scope.unclear
+                else Refusal("not_covered", "The course does not seem to cover this.", topics)
+            )
             return
         cold = self._sections is not None and not self._sections.is_ready(plan.section_id, plan.section)
         further = self._sections.further(plan, found) if self._sections and not cold else ()
         read = [*plan.passages(cold), *(passage for _, passages in further for passage in passages)]
         ranked = _ranked(read, found.passages)
-        yield self._evidence(ranked, searched, cold)
+        yield self._evidence(ranked, scope, cold)
         warnings = self._screening.warnings if self._screening else ()
         if graded := next((verdict for verdict in warnings if verdict.rule == GRADED_WORK), None):
             yield Refusal(GRADED_WORK, graded.reason, topics)  # where to read, and no answer of the model
@@ -150,9 +154,9 @@ class TurnRun:
             return replace(event, text=self._screening.restored(event.text))
         return event
 
-    def _evidence(self, ranked: tuple[RankedPassage, ...], searched: str, cold: bool) -> Evidence:
+    def _evidence(self, ranked: tuple[RankedPassage, ...], scope: Scope, cold: bool) -> Evidence:
         self._evidence_at = time.monotonic()
-        return Evidence(ranked, searched, self._ms(self._evidence_at) or 0.0, cold)
+        return Evidence(ranked, scope.searched, self._ms(self._evidence_at) or 0.0, cold, scope.left_out)
 
     def _prompt(self, plan: Plan, cold: bool, further: Sequence[Further]) -> list[BaseMessage]:
         """The prompt; the conversation is part of it where the question needs it, or where its state is there anyway."""

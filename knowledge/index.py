@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock, Timeout
 
+from knowledge.calibrated import FILE as CALIBRATION
 from knowledge.catalogue import Catalogue, Sentences, SourceInfo
 from knowledge.embedding import Embedder, Vectors
 from knowledge.errors import IndexBusy, IndexMismatch
@@ -70,7 +71,8 @@ class CourseIndex:
                 Catalogue.erase(folder / _CATALOGUE)
                 if (folder / _CHROMA).exists():
                     shutil.rmtree(folder / _CHROMA)
-                (folder / _UNSWEPT).unlink(missing_ok=True)
+                for name in (_UNSWEPT, CALIBRATION):
+                    (folder / name).unlink(missing_ok=True)
 
     @staticmethod
     def recorded(folder: Path) -> list[str]:

@@ -2,13 +2,13 @@
 
 Dense and BM25 scores are fused, each as a share of its search's best: how much better one passage is than the next is what
 ranks alone forget (Bruch, Gai and Ingber, 2023). Whether there is anything to answer from is a separate decision: a relevance
-between 0 and 1 from two signals that fail on different questions.
+between 0 and 1 from two signals that fail on different questions, moved to suit the course by its calibration.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -16,15 +16,17 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
+from knowledge import calibrated
+from knowledge.asking import content
 from knowledge.embedding import Vectors
 from knowledge.index import CourseIndex
-from knowledge.lexical import LexicalIndex, terms
+from knowledge.lexical import terms
 from knowledge.passage import Passage, RankedPassage
 from knowledge.settings import RetrievalSettings
 
-# Logistic weights of (bias, best cosine similarity, share of the question's rare words found), fitted by
-# evals/bench/relevance.py on development questions that no reported figure uses.
-RELEVANCE_WEIGHTS = (-6.95, 8.85, 5.36)
+# Logistic weights of (bias, best cosine similarity, share of the question's rare words found), fitted on development questions
+# that no reported figure uses; the bias is such that 3% of the covered ones stay below 0.5.
+RELEVANCE_WEIGHTS = (-8.1, 8.86, 6.67)
 _JUDGED = 5
 
 
@@ -78,7 +80,7 @@ class CourseRetriever(BaseRetriever):
                 break
         best = _distinct(fused, passages)[:k]
         # Judged on the passages that the weights were fitted on: as many, and chosen by reciprocal rank.
-        judged = _distinct(reciprocal_ranks([dense, sparse], self.settings.rrf_k), passages)[:_JUDGED]
+        judged = judged_by(dense, sparse, passages, self.settings.rrf_k)
         similarity = dict(dense)
         missing = [id_ for id_ in dict.fromkeys((*best, *judged)) if id_ not in similarity]
         if missing:  # found by BM25 only
@@ -90,8 +92,12 @@ class CourseRetriever(BaseRetriever):
 
         if not best:
             return Retrieved((), 0.0, False, vector=vector)
-        seen = signals(question, ranked(judged), lexical)
-        return Retrieved(ranked(best), relevance(*seen), relevance(*seen) >= self.settings.threshold, seen, vector)
+        sentences = self.index.sentences(judged).values()
+        nearest = max((float((found.vectors @ vector).max(initial=-1.0)) for found in sentences), default=-1.0)
+        seen = signals(question, ranked(judged), lexical, nearest)
+        calibration = calibrated.read(self.index.folder, self.index.embedder.identity, RELEVANCE_WEIGHTS)
+        likely = relevance(*seen, shift=calibration.shift if calibration else 0.0)
+        return Retrieved(ranked(best), likely, likely >= self.settings.threshold, seen, vector)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **_: Any
@@ -144,21 +150,50 @@ def _distinct(ids: Iterable[str], passages: Mapping[str, Passage]) -> list[str]:
     return list(of_text.values())
 
 
-def signals(question: str, ranked: Sequence[RankedPassage], lexical: LexicalIndex) -> tuple[float, float]:
+def judged_by(
+    dense: Sequence[tuple[str, float]], sparse: Sequence[tuple[str, float]], passages: Mapping[str, Passage], rrf_k: int
+) -> list[str]:
+    """Ids of the passages that relevance is judged on, best first."""
+    return _distinct(reciprocal_ranks([dense, sparse], rrf_k), passages)[:_JUDGED]
+
+
+class Rarities(Protocol):
+    """How rare the words of a course are; a LexicalIndex knows."""
+
+    def rarity(self, term: str) -> float:
+        """Inverse document frequency of a stemmed term, at least 0."""
+
+
+def signals(question: str, ranked: Sequence[RankedPassage], rarities: Rarities, nearest: float = -1.0) -> tuple[float, float]:
     """What tells a covered question from another: (best similarity, share of its words found).
 
-    The share is of the question's content words, weighted by rarity, that stand in the retrieved passages; 1 if it has none.
+    The share is of the words that say what the question is about, weighted by rarity, and of them those that stand in one and
+    the same of the retrieved passages: one that has most of them answers more often than five with one each. 1 if it has none.
+
+    Args:
+        question: in natural language.
+        ranked: the passages to judge by.
+        rarities: of the course.
+        nearest: similarity of the nearest sentence in them, which counts if it is nearer than every passage as a whole.
     """
-    similarity = max((item.similarity for item in ranked), default=0.0)
-    wanted = set(terms(question))
-    total = sum(lexical.rarity(term) for term in wanted)
+    if not ranked:
+        return 0.0, 0.0
+    similarity = max(*(item.similarity for item in ranked), nearest)
+    wanted = content(question) or frozenset(terms(question))
+    total = sum(rarities.rarity(term) for term in wanted)
     if total == 0:
         return similarity, 1.0
-    found = {term for item in ranked for term in terms(item.passage.searchable)}
-    return similarity, sum(lexical.rarity(term) for term in wanted & found) / total
+    found = (wanted.intersection(terms(item.passage.searchable)) for item in ranked)
+    return similarity, max(sum(rarities.rarity(term) for term in words) for words in found) / total
 
 
-def relevance(similarity: float, coverage: float) -> float:
-    """Probability, 0 to 1, that the course covers a question with these signals (logistic)."""
+def relevance(similarity: float, coverage: float, shift: float = 0.0) -> float:
+    """Probability, 0 to 1, that the course covers a question with these signals (logistic).
+
+    Args:
+        similarity: as of `signals`.
+        coverage: as of `signals`.
+        shift: of the course's calibration.
+    """
     bias, per_similarity, per_coverage = RELEVANCE_WEIGHTS
-    return 1.0 / (1.0 + math.exp(-(bias + per_similarity * similarity + per_coverage * coverage)))
+    return 1.0 / (1.0 + math.exp(-(bias + shift + per_similarity * similarity + per_coverage * coverage)))

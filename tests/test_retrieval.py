@@ -118,9 +118,10 @@ def test_relevance_is_judged_on_the_passages_that_its_weights_were_fitted_on(ing
     dense, lexical = ingested.dense(vector, 50), ingested.lexical()
     judged = list(reciprocal_ranks([dense, lexical.search(question, 50)]))[:5]
     stored, passages = ingested.vectors(judged), ingested.catalogue.passages(judged)
+    nearest = max(float((found.vectors @ vector).max()) for found in ingested.sentences(judged).values())
     ranked = [RankedPassage(passages[id_], 0.0, float(stored[id_] @ vector)) for id_ in judged]
     found = retriever(ingested).retrieve(question)
-    assert found.signals == pytest.approx(signals(question, ranked, lexical), abs=1e-4)
+    assert found.signals == pytest.approx(signals(question, ranked, lexical, nearest), abs=1e-4)
     assert found.relevance == relevance(*found.signals)
 
 
@@ -172,6 +173,32 @@ def test_signals_by_hand(ingested):
     rubisco, quokka = lexical.rarity("rubisco"), lexical.rarity("quokka")
     assert signals("Is rubisco a quokka?", ranked, lexical) == pytest.approx((0.4, rubisco / (rubisco + quokka)))
     assert signals("And what is it?", ranked, lexical) == (0.4, 1.0)
+    assert signals("Is rubisco a quokka?", [], lexical) == (0.0, 0.0)
+
+
+def test_words_count_as_found_only_in_one_and_the_same_passage(ingested):
+    passages = [p for p in ingested.catalogue.all_passages() if p.text.startswith(("The Calvin cycle", "Kepler's third"))]
+    ranked = sorted((RankedPassage(p, 0.1, 0.3) for p in passages), key=lambda item: item.passage.text)
+    lexical = ingested.lexical()
+    rubisco, square, period = (lexical.rarity(term) for term in ("rubisco", "squar", "period"))
+    total = rubisco + square + period
+    assert signals("rubisco square period", ranked, lexical)[1] == pytest.approx((square + period) / total)
+    assert signals("rubisco square period", ranked[1:], lexical)[1] == pytest.approx(rubisco / total)
+
+
+def test_words_about_the_asking_are_not_missing_from_a_course(ingested):
+    ranked = [RankedPassage(p, 0.1, 0.3) for p in ingested.catalogue.all_passages() if p.heading[-1] == "Calvin cycle"]
+    lexical = ingested.lexical()
+    for question in ("rubisco", "Who came up with the idea of rubisco?", "What is the point of rubisco, can people explain?"):
+        assert signals(question, ranked, lexical) == (0.3, 1.0)
+    assert signals("quokka", ranked, lexical) == (0.3, 0.0)
+    assert signals("What is the point?", ranked, lexical) == (0.3, 0.0), "only such words: then they are all there is"
+
+
+def test_a_sentence_nearer_than_its_passage_counts(ingested):
+    ranked = [RankedPassage(p, 0.1, 0.3) for p in ingested.catalogue.all_passages()]
+    assert signals("rubisco", ranked, ingested.lexical(), nearest=0.7)[0] == 0.7
+    assert signals("rubisco", ranked, ingested.lexical(), nearest=0.2)[0] == 0.3
 
 
 SIGNAL = st.floats(0, 1)

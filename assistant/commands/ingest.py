@@ -63,6 +63,7 @@ def ingest(
 def _run(paths: list[Path], rebuild: bool, console: Console) -> IngestReport:
     from assistant.course import open_index
     from assistant.guards import inspector
+    from knowledge.calibration import recalibrate_if_stale
     from knowledge.ingest import ingest as run
 
     settings = load_settings()
@@ -81,7 +82,10 @@ def _run(paths: list[Path], rebuild: bool, console: Console) -> IngestReport:
         def tell(progress: IngestProgress) -> None:
             _advance(bar, task, progress)
 
-        return run(index, paths, tell, chunking=settings.chunking, inspect=inspector(settings.policy_file))
+        report = run(index, paths, tell, chunking=settings.chunking, inspect=inspector(settings.policy_file))
+    if (report.added or report.replaced) and not report.stopped:
+        recalibrate_if_stale(index, settings.retrieval)
+    return report
 
 
 def _advance(bar: Progress, task: TaskID, progress: IngestProgress) -> None:

@@ -53,6 +53,8 @@ def _sources(event: Evidence) -> Text:
     lines = [f"  [{number}] {place(ranked.passage)}" for number, ranked in enumerate(first, start=1)]
     if more := len(event.passages) - len(first):
         lines.append(f"  and {more} more {'passage' if more == 1 else 'passages'}")
+    if event.left_out:
+        lines.append(f"  (not in the course, it seems: {' / '.join(event.left_out)})")
     if event.cold:
         lines.append("  (their best sentences only: the section has not been read in full yet)")
     return Text("\n".join([f"Sources ({event.elapsed_ms:.0f} ms)", *lines, ""]), style="dim")

@@ -15,7 +15,11 @@ from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence
 from assistant.web.marking import Span, harmless_markdown, marked, safe_markdown, surroundings
 from knowledge.passage import Citation, Document, Passage
 
-_REFUSAL_TITLES = {"not_covered": "Not in the course", "unsupported": "No supported answer"}
+_REFUSAL_TITLES = {
+    "not_covered": "Not in the course",
+    "unsupported": "No supported answer",
+    "underspecified": "Which topic do you mean?",
+}
 _OTHER_REFUSAL = "Not answered"
 _NO_BREAK = "\u2060"  # a number must not begin a line
 _ENDS_IN_BLOCK = re.compile(r"(```|~~~|\|)\s*\Z")
@@ -107,7 +111,9 @@ class TurnMessage(LiveMessage):
         passages = [ranked.passage for ranked in event.passages]
         # The list first: the reader sees what was found before the documents are read for the panel's context.
         places = [_place(n, p) for n, p in enumerate(passages, 1)]
-        await self.change(phase="reading", passages=places, foremost=event.foremost, cold=event.cold)
+        await self.change(
+            phase="reading", passages=places, foremost=event.foremost, cold=event.cold, leftOut=list(event.left_out)
+        )
         texts = [await self._in_context(p, [(p.start, p.end)]) for p in passages]
         await self.change(passages=[place | {"text": text} for place, text in zip(places, texts, strict=True)])
 

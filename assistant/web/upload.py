@@ -53,6 +53,7 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
         CourseError: the index is being written by another process.
     """
     from assistant.guards import inspector
+    from knowledge.calibration import recalibrate_if_stale
     from knowledge.ingest import ingest
 
     settings = runtime.settings
@@ -73,6 +74,8 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
                 await message.change(progress=asdict(latest[-1]) | {"file": Path(latest[-1].file).name})
                 latest.clear()
         report = work.result()
+        if report.added or report.replaced:
+            await asyncio.to_thread(recalibrate_if_stale, runtime.index, settings.retrieval)
     except BaseException:
         stop.set()  # a cancelled task must not leave the embedder at work
         await message.message.remove()

@@ -9,7 +9,9 @@ from assistant.prompts import PROMPT_VERSION
 from assistant.settings import Settings
 from course_guard.policy import load_policy
 from evals.running.cache import code_version
+from knowledge import calibrated
 from knowledge.index import CourseIndex
+from knowledge.retrieval import RELEVANCE_WEIGHTS
 
 
 def of_assistant(settings: Settings) -> dict[str, Any]:
@@ -25,10 +27,12 @@ def of_assistant(settings: Settings) -> dict[str, Any]:
 
 
 def of_index(index: CourseIndex) -> dict[str, Any]:
-    """Embedder and passages: their ids are hashes of document, content and span, so chunking is part of them."""
+    """Embedder, calibration and passages: their ids are hashes of document, content and span, so chunking is part of them."""
     ids = sorted(index.catalogue.passage_ids())
     content = sha256("\n".join(ids).encode()).hexdigest()[:12]
-    return {"embedder": index.embedder.identity, "passages": len(ids), "content": content}
+    calibration = calibrated.read(index.folder, index.embedder.identity, RELEVANCE_WEIGHTS)
+    shift = calibration.shift if calibration else 0.0
+    return {"embedder": index.embedder.identity, "passages": len(ids), "content": content, "relevance shift": shift}
 
 
 def of_model_calls(settings: Settings) -> dict[str, Any]:

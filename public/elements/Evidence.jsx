@@ -28,7 +28,7 @@ export default function Evidence() {
   const box = useRef(null);
   const turn = useRef({});
   turn.current = message?.metadata || {};
-  const { phase, passages = [], foremost = 0, cold, quotes = {}, refused, warnings = [] } = turn.current;
+  const { phase, passages = [], foremost = 0, cold, quotes = {}, refused, warnings = [], leftOut = [] } = turn.current;
 
   const open = (key, number, text) => {
     const place = turn.current.passages.find((passage) => passage.number === number);
@@ -85,6 +85,7 @@ export default function Evidence() {
               <ol>{folded.map(row)}</ol>
             </details>
           )}
+          {leftOut.length > 0 && <p className="note">Not in the course, it seems: {leftOut.join(" / ")}</p>}
           {cold && <p className="note">{COLD}</p>}
         </section>
       )}
