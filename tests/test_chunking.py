@@ -53,14 +53,17 @@ def test_paragraphs_under_a_heading_share_a_passage():
     [
         "```mermaid\ngraph TD; A --> B\n```",
         "```dot\ndigraph { a -> b }\n```",
-        "<!-- a comment, as long as it likes -->",
         "## Same",
         "---",
     ],
-    ids=["mermaid", "dot", "comment", "heading", "rule"],
+    ids=["mermaid", "dot", "heading", "rule"],
 )
 def test_what_is_no_passage_is_not_swallowed_between_two_paragraphs(between):
     assert texts(f"# A\n\n## Same\n\nBefore it.\n\n{between}\n\nAfter it.") == ["Before it.", "After it."]
+
+
+def test_a_comment_leaves_no_gap():
+    assert texts("# A\n\nBefore it.\n\n<!-- a comment, as long as it likes -->\n\nAfter it.") == ["Before it.\n\nAfter it."]
 
 
 def test_prose_tables_and_code_are_never_mixed():

@@ -53,6 +53,9 @@ def without_unseen(text: str) -> tuple[str, list[Hidden]]:
     for (start, stop), _ in cuts:
         kept.append(text[end:start])
         end = stop
+        if text.endswith("\n", 0, start):  # it stood alone, and leaves no gap
+            while text.startswith("\n", end):
+                end += 1
     return "".join([*kept, text[end:]]), [hidden for _, hidden in cuts]
 
 
