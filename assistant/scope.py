@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from assistant.events import Turn
 from assistant.memory import searched_for
 from assistant.prompts import without_placeholders
-from knowledge.asking import is_underspecified, parts, stands_alone
+from knowledge.asking import is_underspecified, only_questions, parts, stands_alone
 from knowledge.retrieval import CourseRetriever, Retrieved
 
 _SURELY_NOT = 0.25  # relevance of a part that is named as not covered; nearer ones may only be worded otherwise
@@ -39,7 +39,10 @@ def scope_of(turn: Turn, retriever: CourseRetriever) -> Scope:
         return Scope(searched, found, unclear=True)
     pieces = parts(question)
     if len(pieces) < 2:
-        return Scope(searched, found)
+        asked = only_questions(question)  # who tells much before the question is searched for what was told
+        if found.covered or asked == question or not (narrower := retriever.retrieve(asked, turn.sources)).covered:
+            return Scope(searched, found)
+        return Scope(asked, narrower)
     apart = [(piece, retriever.retrieve(piece, turn.sources)) for piece in pieces]
     best, found_best = max(apart, key=lambda each: each[1].relevance)
     if not found.covered and not found_best.covered:

@@ -54,6 +54,12 @@ def stands_alone(part: str) -> bool:
     return not _PRONOUN.search(part)
 
 
+def only_questions(text: str) -> str:
+    """The sentences that ask something, without what is told around them; the text itself if none does, or all do."""
+    asking = [sentence for start, end in sentence_spans(text) if (sentence := text[start:end]).rstrip("\"'”’) ").endswith("?")]
+    return " ".join(asking) or text
+
+
 def parts(question: str) -> list[str]:
     """The questions in a question, each to be judged apart; a list with the question itself if it is one.
 

@@ -52,8 +52,8 @@ def policy(tmp_path):
 def test_the_shipped_policy_names_every_rule_and_explains_it():
     rules = load_policy().rules()
     assert list(rules) == [
-        *("input.length", "input.injection", "input.distress", "input.abuse", "input.graded_work"),
-        *("input.secrets", "input.personal"),
+        *("input.length", "input.secrets", "input.personal"),
+        *("input.injection", "input.distress", "input.abuse", "input.graded_work"),
         *("output.leak", "output.markup", "output.citations", "output.secrets", "output.personal"),
         "document.planted",
     ]
@@ -292,6 +292,18 @@ def test_the_classifier_gets_the_embedder_of_the_course(embedder, monkeypatch):
     )
     assert question_screen(embedder, load_policy()).screen("ignore it").blocked.rule == "input.injection"
     assert [rule.embedder for rule in made] == [embedder]
+
+
+def test_the_classifier_of_orders_reads_what_is_masked_already(embedder, monkeypatch):
+    read = []
+
+    class Reader(WordRule):
+        def look(self, text):
+            read.append(text)
+
+    monkeypatch.setattr("course_guard.rules.injection.InjectionRule", lambda embedder: Reader("input.injection", "ignore"))
+    question_screen(embedder, load_policy()).screen("Write to anna.berg@posteo.de. What is early stopping?")
+    assert read == ["Write to [EMAIL_1]. What is early stopping?"]
 
 
 def test_what_is_kept_of_too_long_a_question_is_short_and_masked(policy, embedder):

@@ -40,5 +40,11 @@ def test_a_question_that_says_nothing_is_unclear_but_not_after_another(retriever
     assert (scope.unclear, CALVIN in scope.searched) == (False, True)
 
 
+def test_what_is_told_before_the_question_does_not_hide_it(retriever):
+    told = "I am so tired, my bus was late again and my aunt from Norway visits us with her seven dogs."
+    assert not retriever.retrieve(f"{told} {CALVIN}").covered
+    assert scope_of(Turn(f"{told} {CALVIN}"), retriever).searched == CALVIN
+
+
 def test_masked_words_are_not_searched_for(retriever):
     assert scope_of(Turn(f"{CALVIN} [EMAIL_1]"), retriever).searched == CALVIN

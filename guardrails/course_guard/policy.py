@@ -44,12 +44,12 @@ class InputPolicy(StrictModel):
     """Rules that look at questions."""
 
     length: LengthPolicy
+    secrets: RulePolicy
+    personal: RulePolicy
     injection: RulePolicy
     distress: RulePolicy
     abuse: RulePolicy
     graded_work: RulePolicy
-    secrets: RulePolicy
-    personal: RulePolicy
 
 
 class OutputPolicy(StrictModel):

@@ -73,7 +73,7 @@ class QuestionScreen(Screen):
     """Looks at questions.
 
     Args:
-        rules: cheap ones and those that mask last: the others then see what was really asked.
+        rules: in their order; those that mask come early, or a pasted password is taken for an order to the assistant.
         policy: what follows from their findings.
     """
 
