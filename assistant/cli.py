@@ -41,6 +41,7 @@ def _options(
 ) -> None:
     go_offline()
     logging.getLogger("chromadb").setLevel(logging.ERROR)
+    logging.getLogger("bm25s").propagate = False  # it sets itself to DEBUG
 
 
 app.command()(ask.ask)

@@ -16,7 +16,7 @@ class Scope:
     """What to answer.
 
     Attributes:
-        searched: what was searched for: the question, with what it hangs on, or the part of it that is covered.
+        searched: what is answered: the question, with what it hangs on, or the parts of it that are covered.
         found: what the search found for it.
         left_out: parts of the question that the course does not seem to cover, though it covers others.
         unclear: nothing says what is asked.
@@ -48,4 +48,5 @@ def scope_of(turn: Turn, retriever: CourseRetriever) -> Scope:
     if not found.covered and not found_best.covered:
         return Scope(searched, found)
     left_out = tuple(piece for piece, seen in apart if stands_alone(piece) and seen.relevance < _SURELY_NOT)
-    return Scope(searched, found, left_out) if found.covered else Scope(best, found_best, left_out)
+    asked = " ".join(piece for piece in pieces if piece not in left_out) if left_out else searched
+    return Scope(asked, found, left_out) if found.covered else Scope(asked if left_out else best, found_best, left_out)

@@ -113,6 +113,8 @@ class TurnRun:
         turn = self._turn
         scope = scope_of(turn, retriever)
         searched, found = scope.searched, scope.found
+        if scope.left_out:
+            turn = self._turn = replace(turn, question=searched)  # or the model answers the rest as well
         plan = planner.plan(searched, found) if found.covered and not scope.unclear else None
         topics = _topics(found.passages)
         if plan is None:

@@ -150,3 +150,14 @@ def test_a_sentence_planted_for_the_assistant_is_neither_read_by_the_model_nor_c
     assert told.answer.text == ""
     (dropped,) = told.seen(Dropped)
     assert "speaks to the assistant" in dropped.reason
+
+
+# Questions of which the course covers a part
+
+
+def test_the_model_is_asked_only_what_the_course_covers(assistant):
+    told = assistant.ask(f"{CALVIN} How do I cook mushroom risotto?", SPENDS)
+    assert "risotto" not in str(told.model.prompts)
+    assert told.answer.text == SPENDS
+    assert told.record["left_out"] == ["How do I cook mushroom risotto?"]
+    assert "risotto" in told.record["question"]

@@ -25,7 +25,7 @@ def test_a_question_about_one_thing_is_searched_for_as_it_is(retriever):
 def test_the_part_that_the_course_covers_is_answered_and_the_other_one_named(retriever, question):
     scope = scope_of(Turn(question), retriever)
     assert scope.found.covered
-    assert scope.left_out == (RISOTTO,)
+    assert (scope.searched, scope.left_out) == (CALVIN, (RISOTTO,))
 
 
 def test_of_two_uncovered_parts_none_is_named(retriever):
