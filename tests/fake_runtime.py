@@ -268,6 +268,7 @@ def fake_ingest(
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
     chunking: object = None,
+    inspect: object = None,
 ) -> IngestReport:
     """Takes .md files, slowly, and skips everything else."""
     report = IngestReport()

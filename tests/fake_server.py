@@ -65,6 +65,7 @@ def main(data_dir: Path) -> None:
     from fastapi.routing import APIRoute
 
     import assistant.runtime
+    import knowledge.calibration
     import knowledge.ingest
     from assistant.commands.serve import listen
     from assistant.settings import Settings, go_offline
@@ -77,6 +78,7 @@ def main(data_dir: Path) -> None:
     assistant.runtime.runtime = lambda: runtime  # type: ignore[assignment,return-value]
     assistant.runtime.warm = lambda _: time.sleep(loading_s)
     knowledge.ingest.ingest = fake_ingest  # type: ignore[assignment]
+    knowledge.calibration.recalibrate_if_stale = lambda *_: None  # type: ignore[assignment]
 
     def state() -> dict[str, Any]:
         turns = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import poisoned
 import pytest
 
-from assistant.web.upload import describe
+from assistant.web import app_root
 from course_guard.rules.planted import planted_spans
 from knowledge.ingest import IngestReport, Suspect, ingest
 from knowledge.loaders.builder import TextBuilder
@@ -157,6 +157,9 @@ def test_white_words_on_a_dark_slide_are_kept(tmp_path):
 
 
 def test_the_report_of_an_upload_shows_what_to_look_at_and_nothing_of_it_is_markup():
+    app_root.prepare()  # before Chainlit is imported
+    from assistant.web.upload import describe
+
     suspect = Suspect("/tmp/a.md", "hidden text left out", 2, "`![x](https://evil.example)` <b>\n\u202e" + "y" * 300, "white")
     text = describe(IngestReport(added=["a"], suspects=[suspect]))
     line = text.splitlines()[-1]
