@@ -412,6 +412,8 @@ def test_the_word_that_planted_instructions_ask_for_is_in_no_lesson_and_no_quest
 def test_two_questions_to_a_real_small_model(small_model, ingested, tmp_path, monkeypatch):
     settings = Settings(data_dir=tmp_path, model={"name": "smollm2-135m-instruct", "context": 2048}, engine={"memory_mb": 64})
     monkeypatch.setattr("assistant.runtime.open_index", lambda _: ingested)
+    settings.policy_file.parent.mkdir(parents=True, exist_ok=True)  # its classifier was trained for another embedder
+    settings.policy_file.write_text('[input.injection]\naction = "off"\n')
     environment = Environment(settings, Cache(tmp_path / "cache"))
     solver = AssistantSolver(environment)
     outputs = [solver.solve(sample(question)) for question in (CALVIN, "What does chlorophyll absorb?")]
