@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 _RULES = {
     "input.length": "limits:LengthRule",
+    "input.secrets": "secrets:SecretsRule",
+    "input.personal": "personal:PersonalDataRule",
     "input.injection": "injection:InjectionRule",
     "input.distress": "distress:DistressRule",
     "input.abuse": "abuse:AbuseRule",
     "input.graded_work": "graded:GradedWorkRule",
-    "input.secrets": "secrets:SecretsRule",
-    "input.personal": "personal:PersonalDataRule",
     "output.leak": "leak:PromptLeakRule",
     "output.markup": "markup:UnsafeMarkupRule",
     "output.citations": "citations:CitationsRule",

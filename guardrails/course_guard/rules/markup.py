@@ -35,7 +35,7 @@ _TARGET = re.compile(rf"(?=\]\({_ELSEWHERE})", re.IGNORECASE)  # the second half
 _NOWHERE = re.compile(r"[\w .,+*^=()\[\]-]*|\w+::[\w:]*")
 
 _TAG = re.compile(
-    r"<(?:[!?]|/?(?P<name>[a-z][^\s/>]*+)(?P<rest>(?:[^>\"']|\"[^\"]{0,500}\"|'[^']{0,500}'|[\"']){0,500}+))",
+    r"<(?:[!?]|/?(?P<name>[a-z][^\s/>]*+)(?P<rest>(?:[^>\"']|\"[^\"]{0,500}\"|'[^']{0,500}'|[\"']){0,500}))",
     re.IGNORECASE,
 )
 _ACTIVE = frozenset({  # even without attributes: they run, embed, ask for input or swallow what follows

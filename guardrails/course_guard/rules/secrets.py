@@ -13,7 +13,7 @@ from course_guard.rules.personal import masked
 from course_guard.verdict import Finding
 
 _KEYS = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]{2,10} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){20,20000}+"
+    r"-----BEGIN (?:[A-Z0-9]{2,10} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){20,20000}"
     r"(?:-----END [A-Z0-9 ]{3,40}-----)?"
     r"|(?<![A-Za-z0-9_-])(?:"
     r"sk-ant-[\w-]{20,200}|sk-(?:proj|svcacct|admin|or-v1)-[\w-]{20,250}|sk-[A-Za-z0-9]{32,64}"  # Anthropic, OpenAI
