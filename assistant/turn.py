@@ -184,6 +184,7 @@ class TurnRun:
         self, messages: list[BaseMessage], checker: Checker, sources: Sequence[str]
     ) -> Iterator[Guarded | Sentence | Dropped | Refusal]:
         seen: set[str] = set()
+        addresses = urls_in(sources)
         for lead, text in self._sentences(messages):
             if says_not_covered(text):
                 yield Refusal("not_covered", "The course does not seem to cover this.")
@@ -195,7 +196,7 @@ class TurnRun:
             if any(map(_is_planted, support.citations)):
                 support = Support(0.0, (), "Its source speaks to the assistant instead of the reader.")
             if self._guards and support.citations:
-                screening = self._guards.answer.screen(text, len(sources), urls_in(sources))
+                screening = self._guards.answer.screen(text, len(sources), addresses)
                 if screening.verdicts:
                     yield Guarded(screening.verdicts)
                 if blocked := screening.blocked:

@@ -39,7 +39,7 @@ def _signs() -> tuple[tuple[float, "re.Pattern[str]"], ...]:
     return tuple((weight, re.compile(pattern)) for weight, pattern in SIGNS)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1 << 17)  # every sentence of a large course: reading ahead looks at all of it whenever it is woken
 def planted_score(sentence: str) -> float:
     """How sure it is, 0 to 1, that a sentence was written for the assistant and not for the reader; about 0.1 ms."""
     text = _plain(sentence)
