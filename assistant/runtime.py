@@ -14,7 +14,7 @@ from assistant.models import manifest, model_path, state
 from assistant.prompts import answer_prompt
 from assistant.settings import EngineSettings, Settings, load_settings, thread_count
 from assistant.warming import Warmer
-from course_guard.grounding import OverlapVerifier
+from course_guard.verifier import make_verifier
 from knowledge.evidence import EvidencePlanner
 from knowledge.index import CourseIndex
 from knowledge.retrieval import CourseRetriever
@@ -106,7 +106,7 @@ def build(settings: Settings) -> Runtime:
         retriever=CourseRetriever(index=index, settings=settings.retrieval, k=settings.evidence.candidates),
         planner=EvidencePlanner(index, settings.evidence, model.count_tokens),
         model=model,
-        verifier=OverlapVerifier(index.embedder, settings.grounding, index.sentences),
+        verifier=make_verifier(settings.grounding, index.embedder, index.sentences),
         history=history,
         settings=settings.answer,
         model_name=settings.model.name,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from conftest import BagOfWordsEmbedder
 
+from course_guard.support.endpoint import EndpointJudge
+from course_guard.support.entailment import EntailmentJudge, entailment_judge, windows
 from evals.judges import RememberingJudge, make_judge
-from evals.judges.endpoint import EndpointJudge
-from evals.judges.entailment import EntailmentJudge, entailment_judge, windows
 from evals.judges.overlap import OverlapJudge
 from evals.judges.trivial import AlwaysJudge, CoverageJudge
 from evals.running.cache import Cache

@@ -171,3 +171,10 @@ def test_logits_come_back_in_the_order_of_the_pairs(tmp_path):
 
 def test_features_are_named_once():
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_code_is_compared_as_it_stands(embedder):
+    code = "Switch off units:\n\n```python\nmask = rand(n) < keep\n```"
+    against = TrainedVerifier(embedder, Reader(), calibration=CALIBRATION).against([passage(code, 1)], "")
+    assert against.check("```python\nmask = rand(n) < keep\n```").citations
+    assert not against.check("```python\nimport os\nos.remove(path)\n```").citations

@@ -169,7 +169,7 @@ def _supported(claim: str, source: Path) -> "Support":
 
     from assistant.models import model_path
     from assistant.settings import load_settings
-    from course_guard.grounding import OverlapVerifier
+    from course_guard.verifier import make_verifier
     from knowledge.chunking import chunk
     from knowledge.embedding import SentenceEmbedder
     from knowledge.lexical import LexicalIndex
@@ -186,7 +186,7 @@ def _supported(claim: str, source: Path) -> "Support":
             lexical = LexicalIndex([passage.id for passage in passages], [passage.searchable for passage in passages])
             best = {id_ for id_, _ in lexical.search(claim, _PASSAGES)}
             passages = [passage for passage in passages if passage.id in best] or passages[:_PASSAGES]
-        return OverlapVerifier(embedder, settings.grounding).against(passages, "").check(claim)
+        return make_verifier(settings.grounding, embedder).against(passages, "").check(claim)
 
 
 def _screening_json(screening: "Screening") -> dict[str, Any]:

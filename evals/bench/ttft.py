@@ -26,7 +26,7 @@ from assistant.memory import searched_for
 from assistant.runtime import Runtime, build, chat_model, warm
 from assistant.settings import Settings, go_offline, load_settings
 from assistant.turn import Sections
-from course_guard.grounding import OverlapVerifier
+from course_guard.verifier import make_verifier
 from evals.bench.machine import machine, quantile, spread
 from evals.bench.states import Always, ReadOnlyStore, forget, without_state
 from evals.cases import read_cases, read_conversations
@@ -65,7 +65,7 @@ class Asker:
         self._warmer = ready.warmer
         self._retriever = CourseRetriever(index=index, settings=settings.retrieval, k=settings.evidence.candidates)
         self._planner = EvidencePlanner(index, settings.evidence, self.model.count_tokens)
-        verifier = OverlapVerifier(index.embedder, settings.grounding, index.sentences)
+        verifier = make_verifier(settings.grounding, index.embedder, index.sentences)
 
         def chain(sections: Sections) -> CourseChain:
             return CourseChain(self._retriever, self._planner, self.model, verifier, None, settings.answer, sections=sections)

@@ -67,11 +67,11 @@ def _costly(kind: str, rest: str, name: str) -> Judge:
 
         return trained_judge()
     if kind == "nli" and rest:
-        from evals.judges.entailment import entailment_judge
+        from course_guard.support.entailment import entailment_judge
 
         return entailment_judge(rest)
     if kind == "openai" and rest:
-        from evals.judges.endpoint import endpoint_judge
+        from course_guard.support.endpoint import endpoint_judge
 
         return endpoint_judge(rest)
     raise CourseError(f"There is no judge {name}.", f"Use one of: {NAMES}.")

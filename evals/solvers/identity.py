@@ -8,6 +8,8 @@ from assistant.models import find_spec, model_path, sha256_of
 from assistant.prompts import PROMPT_VERSION
 from assistant.settings import Settings
 from course_guard.policy import load_policy
+from course_guard.support.calibration import FILE
+from course_guard.support.encoder import MANIFEST, WEIGHTS
 from evals.running.cache import code_version
 from knowledge import calibrated
 from knowledge.index import CourseIndex
@@ -15,13 +17,14 @@ from knowledge.retrieval import RELEVANCE_WEIGHTS
 
 
 def of_assistant(settings: Settings) -> dict[str, Any]:
-    """Weights, prompt, code, the policy of the guards and every setting but where the data lie. No weights are loaded."""
+    """Weights, prompt, code, check of support, policy of the guards, every setting but where the data lie. Loads no weights."""
     return {
         "model": settings.model.name,
         "weights": weights(settings.model.name),
         "prompt": PROMPT_VERSION,
         "code": code_version("knowledge", "course_guard", "assistant", "evals.solvers"),
         "settings": settings.model_dump(mode="json", exclude={"data_dir"}),
+        "support": [sha256_of(path, lambda _: None) for path in (FILE, WEIGHTS / MANIFEST) if path.is_file()],
         "policy": load_policy(settings.policy_file).model_dump(mode="json"),
     }
 

@@ -15,7 +15,8 @@ from assistant.events import Exchange, Turn
 from assistant.models import model_path
 from assistant.prompts import section_prompt
 from assistant.settings import Settings
-from course_guard.grounding import OverlapVerifier
+from course_guard.grounding import Verifier
+from course_guard.verifier import make_verifier
 from evals.environment import Environment
 from evals.solvers import identity
 from evals.solvers.assistant import answered
@@ -53,6 +54,10 @@ class PassagesSolver:
         return SentenceEmbedder(model_path(self._settings.embedder))
 
     @cached_property
+    def _verifier(self) -> Verifier:
+        return make_verifier(self._settings.grounding, self._embedder)
+
+    @cached_property
     def _model(self) -> RememberingModel:
         key = identity.of_model_calls(self._settings)
         return RememberingModel(model=eval_model(self._settings), remembered=self._cache, key=key)
@@ -64,9 +69,8 @@ class PassagesSolver:
         count = eval_model(self._settings).count_tokens
         planner = GivenPlanner(passages, count, _room(self._settings, question, earlier, count))
         retriever = cast(CourseRetriever, GivenRetriever(passages, self._embedder))
-        verifier = OverlapVerifier(self._embedder, self._settings.grounding)
         name = self._settings.model.name
-        chain = CourseChain(retriever, planner, self._model, verifier, None, self._settings.answer, name)
+        chain = CourseChain(retriever, planner, self._model, self._verifier, None, self._settings.answer, name)
         output, _ = answered(chain, self._model, Turn(question, earlier=tuple(earlier)))
         return output
 

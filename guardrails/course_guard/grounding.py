@@ -30,6 +30,7 @@ _NUMBER = re.compile(r"(?<![\w.])\.?\d+(?:\.\d+)*")
 _SMALL_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 _NUMBER_WORDS = {word: str(number) for number, word in enumerate(_SMALL_NUMBERS.split())}
 _FRAGMENT = 3  # content words
+_THRESHOLD = 0.62
 _YES = re.compile(r"\W*yes\b", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not|no|never|cannot|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 
@@ -142,7 +143,7 @@ class OverlapChecker:
         scores = np.array([self._score(s, wanted, float(c)) for s, c in zip(self._sources, similarity, strict=True)])
         best = int(scores.argmax())
         probability = min(1.0, float(scores[best]))
-        if probability < self._settings.threshold:
+        if probability < (_THRESHOLD if self._settings.threshold is None else self._settings.threshold):
             return Support(probability, (), "No passage supports it well enough.")
         if _YES.match(sentence) and _NEGATION.search(self._sources[best].text) and not _NEGATION.search(sentence):
             return Support(0.0, (), "It says yes, but its source says that something is not so.")

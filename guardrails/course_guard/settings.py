@@ -8,7 +8,10 @@ from knowledge.settings import StrictModel
 class GroundingSettings(StrictModel):
     """When a sentence counts as supported."""
 
-    threshold: float = Field(0.62, ge=0, le=1, description="lowest support at which a sentence is shown")
+    verifier: str = Field("overlap", description="what checks: overlap, trained, nli:FOLDER or openai:URL#MODEL")
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="lowest support at which a sentence is shown; unset takes the verifier's own"
+    )
     second_citation: float = Field(
         0.15, ge=0, le=1, description="how much more of the sentence a second passage must cover to be cited too"
     )

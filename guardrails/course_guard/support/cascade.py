@@ -1,11 +1,13 @@
 """The trained verifier behind the protocols of course_guard.grounding."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from course_guard.grounding import StoredSentences, Support
+from course_guard.grounding import Checker, OverlapVerifier, StoredSentences, Support
 from course_guard.settings import GroundingSettings
 from course_guard.support.calibration import Calibration, Calibrator, read_calibration
 from course_guard.support.encoder import PairReader
@@ -18,7 +20,8 @@ from knowledge.index import embedded_sentences
 from knowledge.lexical import terms
 from knowledge.passage import Citation, Passage
 
-_WRONG_NUMBER = 0.1  # what is left of the probability where a number stands in no source: too little to be shown
+_BLOCK = re.compile(r"\s*(?:```|~~~|\||\$\$)")  # code, tables and formulas are no language that the encoder has learnt
+WRONG_NUMBER = 0.1  # what is left of the probability where a number stands in no source: too little to be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class TrainedVerifier:
         calibration = calibration or read_calibration()
         self._embedder, self._reader, self._stored = embedder, reader, stored
         self._settings = settings or GroundingSettings()
+        self._overlap = OverlapVerifier(embedder, self._settings.model_copy(update={"threshold": None}), stored)
         self._calibrator = _calibrator(calibration, reader)
         self.threshold = self._calibrator.threshold if threshold is None else threshold
 
@@ -74,7 +78,7 @@ class TrainedVerifier:
         stored = dict(self._stored([passage.id for passage in passages])) if self._stored else {}
         if missing := {p.id: p.text for p in passages if p.id not in stored}:
             stored |= embedded_sentences(missing, self._embedder)
-        return TrainedChecker(self, passages, question, stored)
+        return TrainedChecker(self, passages, question, stored, partial(self._overlap.against, passages, question))
 
     def probability(self, reading: Reading) -> float:
         """Probability that what was read is supported; the encoder reads its premises, if there is an encoder."""
@@ -83,7 +87,7 @@ class TrainedVerifier:
             logits = self._reader.logits([(premise, reading.claim) for premise in reading.premises])
             values["entailment"] = float(logits.max())
         found = self._calibrator.probability(values)
-        return found * _WRONG_NUMBER if values["numbers_missing"] else found
+        return found * WRONG_NUMBER if values["numbers_missing"] else found
 
     def read(self, sentence: str, evidence: Evidence) -> Reading:
         """Set one sentence against the evidence."""
@@ -100,9 +104,14 @@ class TrainedChecker:
     """One turn's evidence, ready to be compared with sentences."""
 
     def __init__(
-        self, verifier: TrainedVerifier, passages: Sequence[Passage], question: str, sentences: Mapping[str, Sentences]
+        self,
+        verifier: TrainedVerifier,
+        passages: Sequence[Passage],
+        question: str,
+        sentences: Mapping[str, Sentences],
+        blocks: Callable[[], Checker],
     ) -> None:
-        self._verifier = verifier
+        self._verifier, self._blocks = verifier, blocks
         self._places = [
             _Place(number, passage, start, end)
             for number, passage in enumerate(passages, start=1)
@@ -126,6 +135,8 @@ class TrainedChecker:
             return Support(0.0, (), "There is no evidence to check it against.")
         if not terms(sentence):
             return Support(0.0, (), "It says nothing that could be checked.")
+        if _BLOCK.match(sentence):
+            return self._blocks().check(sentence)
         reading = self._verifier.read(sentence, self._evidence)
         probability = self._verifier.probability(reading)
         if probability < self._verifier.threshold or reading.values["numbers_missing"]:
