@@ -109,9 +109,9 @@ class CourseChain(Runnable[Turn, Any]):
                 answer=answer.text,
                 model=self._model_name,
                 stopped=input.stop.is_set(),
-                prompt_tokens=run.prompt_tokens,
-                completion_tokens=run.completion_tokens,
-                cached_tokens=run.cached_tokens,
+                prompt_tokens=run.writer.prompt_tokens,
+                completion_tokens=run.writer.completion_tokens,
+                cached_tokens=run.writer.cached_tokens,
                 timings=run.timings(),
                 exchange=run.exchange(answer.text),
             )

@@ -18,10 +18,11 @@ RULES_KEY, SECTION_KEY = f"rules:{PROMPT_VERSION}", f"section:{PROMPT_VERSION}:"
 
 NOT_COVERED = "The course does not cover this."
 
-SYSTEM = f"""You are a course assistant. Answer the student's question from the passages of the course below.
+_TASK = """You are a course assistant. Answer the student's question from the passages of the course below.
 First state the answer in one full sentence that names it exactly as the passages do. \
 Then add one or two sentences that explain it.
-Keep to the words, names and numbers of the passages, and never use other knowledge.
+Keep to the words, names and numbers of the passages, and never use other knowledge."""
+SYSTEM = f"""{_TASK}
 If the passages do not contain the answer, reply only: {NOT_COVERED}"""
 
 _LEFT_OUT = "[...]"
@@ -90,6 +91,14 @@ def answer_prompt(
     for exchange in earlier:
         messages += [HumanMessage(exchange.prompted or exchange.question), AIMessage(exchange.answer)]
     return [*messages, HumanMessage(asked)]
+
+
+def passage_prompt(passage: Passage, question: str) -> list[BaseMessage]:
+    """Messages for a second try from one passage, after a first prompt has brought nothing that may be shown.
+
+    Without leave to decline: a small model that has it declines again, of three questions that the passage answers all three.
+    """
+    return [SystemMessage(f"{_TASK}\n\n{_path(passage)}:\n{_fenced(passage.text)}"), HumanMessage(question)]
 
 
 def asked_with(evidence: Plan, question: str) -> str:

@@ -8,7 +8,7 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import AfterValidator, Field, ValidationError
@@ -50,7 +50,27 @@ class AnswerSettings(StrictModel):
     """What an answer is made of."""
 
     max_tokens: int = Field(220, ge=32, le=2048, description="longest answer")
+    second_try: float = Field(
+        0.9, ge=0, le=1, description="relevance from which the best passage alone is tried, where the rest gave no answer"
+    )
     earlier_turns: int = Field(2, ge=0, le=10, description="earlier questions and answers that the model sees at least")
+
+
+class VoiceSettings(StrictModel):
+    """Talking with the course; needs the extra `voice`."""
+
+    listener: Literal["faster-whisper", "openai-whisper"] = Field("faster-whisper", description="what hears")
+    model: str = Field("faster-whisper-base", description="its weights, a name of `lectern models list`")
+    language: str = Field("en", pattern="^([a-z]{2})?$", description="spoken language, ISO 639-1; empty lets the model tell")
+    speaker: Literal["espeak", "piper"] = Field("espeak", description="what speaks")
+    voice: str = Field("", description="voice of espeak (`lectern say --list`) or a Piper model; empty takes its default")
+    rate: int = Field(170, ge=80, le=400, description="words a minute")
+    hands_free: bool = Field(False, description="go on listening after an answer; else each question needs a press")
+    pause_ms: int = Field(650, ge=300, le=3000, description="silence that ends a spoken question when hands-free")
+    sure: float = Field(0.45, ge=0, le=1, description="confidence below which it asks back instead of answering")
+    longest_s: int = Field(120, ge=5, le=600, description="longest spoken question")
+    longest_recording_min: int = Field(180, ge=1, le=1440, description="longest recording that is transcribed")
+    keep_audio: bool = Field(False, description="keep what was said as sound in the data folder")
 
 
 class Settings(BaseSettings):
@@ -72,6 +92,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     grounding: GroundingSettings = GroundingSettings()
+    voice: VoiceSettings = VoiceSettings()
 
     @property
     def index_dir(self) -> Path:

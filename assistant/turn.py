@@ -1,7 +1,7 @@
 """One turn from question to checked answer: search -> choose evidence -> prompt -> generate -> check each sentence."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Protocol
@@ -9,25 +9,22 @@ from typing import Protocol
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from assistant.events import Dropped, Evidence, Exchange, Guarded, Refusal, Sentence, Turn, TurnEvent
+from assistant.events import Evidence, Exchange, Guarded, Refusal, Sentence, Turn, TurnEvent
 from assistant.guards import Guards
 from assistant.memory import needs_context
-from assistant.prompts import answer_prompt, asked_with, says_not_covered, section_block
+from assistant.prompts import answer_prompt, asked_with, passage_prompt, section_block
 from assistant.scope import Scope, scope_of
 from assistant.settings import AnswerSettings
-from assistant.streaming import SentenceBuffer
-from course_guard.grounding import Checker, Support, Verifier
+from assistant.writing import Writer
+from course_guard.grounding import Checker, Verifier
 from course_guard.question import Screening
-from course_guard.rules.markup import urls_in
-from course_guard.rules.planted import planted_spans
 from knowledge.evidence import EvidencePlanner, Plan
-from knowledge.passage import Citation, Passage, RankedPassage
+from knowledge.passage import Passage, RankedPassage
 from knowledge.retrieval import CourseRetriever, Retrieved
 
 _MOST_SUGGESTIONS = 3
 _DROPPED_AT_ONCE = 4
 UNCLEAR = "underspecified"
-_WITHHELD = "(withheld)"
 GRADED_WORK = "input.graded_work"  # a warning of this rule asks for a hint instead of a solution
 Further = tuple[str, tuple[Passage, ...]]  # a section's id and its passages
 
@@ -56,30 +53,23 @@ class TurnRun:
         sections: Sections | None,
         guards: Guards | None = None,
     ) -> None:
-        self._model, self._settings, self._turn, self._sections, self._guards = model, settings, turn, sections, guards
+        self._settings, self._turn, self._sections, self._guards = settings, turn, sections, guards
         self._started = time.monotonic()
         self._screened_at: float | None = None
         self._screening: Screening | None = None
         self._evidence_at: float | None = None
-        self._first_token_at: float | None = None
-        self._last_token_at: float | None = None
-        self._first_sentence_at: float | None = None
-        self._cut_off = ""
         self._section_id = self._prompted = ""
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self.cached_tokens = 0
+        self.writer = Writer(model, turn.max_tokens or settings.max_tokens, turn.stop, guards)
 
     def timings(self) -> dict[str, float | None]:
         """As in Done."""
-        writing = (self._last_token_at or 0.0) - (self._first_token_at or 0.0)
         return {
             "screen_ms": self._ms(self._screened_at),
             "evidence_ms": self._ms(self._evidence_at),
-            "first_token_ms": self._ms(self._first_token_at),
-            "first_sentence_ms": self._ms(self._first_sentence_at),
+            "first_token_ms": self._ms(self.writer.first_token_at),
+            "first_sentence_ms": self._ms(self.writer.first_sentence_at),
             "total_ms": self._ms(time.monotonic()),
-            "tokens_per_s": round((self.completion_tokens - 1) / writing, 2) if writing > 0 else None,
+            "tokens_per_s": self.writer.tokens_per_s(),
         }
 
     def exchange(self, answer: str) -> Exchange | None:
@@ -104,9 +94,10 @@ class TurnRun:
         self._screening = screening = self._guards.question.screen(self._turn.question)
         self._screened_at = time.monotonic()
         self._turn = replace(self._turn, question=screening.text)
-        if screening.verdicts:
-            yield Guarded(screening.verdicts, screening.text)
-        if blocked := screening.blocked:
+        verdicts = (*self._turn.noticed, *screening.verdicts)
+        if verdicts:
+            yield Guarded(verdicts, screening.text)
+        if blocked := next((verdict for verdict in verdicts if not verdict.allowed), None):
             yield Refusal(blocked.rule, blocked.reason)
 
     def _answered(self, retriever: CourseRetriever, planner: EvidencePlanner, verifier: Verifier) -> Iterator[TurnEvent]:
@@ -135,20 +126,38 @@ class TurnRun:
             yield Refusal(GRADED_WORK, graded.reason, topics)  # where to read, and no answer of the model
             return
         checker = verifier.against([item.passage for item in ranked], searched)
-        shown = 0
-        for event in self._checked(self._prompt(plan, cold, further), checker, [item.passage.text for item in ranked]):
-            shown += isinstance(event, Sentence)
-            if isinstance(event, Refusal):
-                if not shown:
-                    yield replace(event, suggestions=topics)
-                break
-            yield event
-        else:
-            if not shown and not turn.stop.is_set():
-                reason = "The nearest passages of the course do not support an answer to this."
-                yield Refusal("unsupported", reason, topics)
+        best = ranked[0].passage if found.relevance >= self._settings.second_try else None
+        yield from self._written(self._prompts(plan, cold, further, best), checker, ranked, topics)
         if cold and self._sections is not None:
             self._sections.want(plan.section_id)
+
+    def _written(
+        self,
+        prompts: Iterable[list[BaseMessage]],
+        checker: Checker,
+        ranked: Sequence[RankedPassage],
+        topics: tuple[str, ...],
+    ) -> Iterator[TurnEvent]:
+        """What the first prompt brings of which anything may be shown; else why nothing is."""
+        sources = [item.passage.text for item in ranked]
+        refusal = Refusal("unsupported", "The nearest passages of the course do not support an answer to this.")
+        for messages in prompts:
+            shown = False
+            for event in self.writer.checked(messages, checker, sources):
+                if isinstance(event, Refusal):
+                    refusal = event
+                    break
+                shown = shown or isinstance(event, Sentence)
+                yield event
+            if shown or self._turn.stop.is_set():
+                return
+        yield replace(refusal, suggestions=topics)
+
+    def _prompts(self, plan: Plan, cold: bool, further: Sequence[Further], best: Passage | None) -> Iterator[list[BaseMessage]]:
+        """The prompt; then one with the best passage alone, among others a small model may not have seen the answer."""
+        yield self._prompt(plan, cold, further)
+        if best is not None:
+            yield passage_prompt(best, self._turn.question)
 
     def for_reader(self, event: TurnEvent) -> TurnEvent:
         """The event with the reader's own words where a rule has masked them; it is kept without them."""
@@ -179,62 +188,6 @@ class TurnRun:
         run = list(takewhile(lambda exchange: exchange.section_id == section_id, reversed(self._turn.earlier)))[::-1]
         more = max(0, len(run) - self._settings.earlier_turns)
         return run[more - more % _DROPPED_AT_ONCE :]
-
-    def _checked(
-        self, messages: list[BaseMessage], checker: Checker, sources: Sequence[str]
-    ) -> Iterator[Guarded | Sentence | Dropped | Refusal]:
-        seen: set[str] = set()
-        addresses = urls_in(sources)
-        for lead, text in self._sentences(messages):
-            if says_not_covered(text):
-                yield Refusal("not_covered", "The course does not seem to cover this.")
-                return
-            if text in seen:
-                return  # a small model that repeats itself has nothing more to say
-            seen.add(text)
-            support = checker.check(text)
-            if any(map(_is_planted, support.citations)):
-                support = Support(0.0, (), "Its source speaks to the assistant instead of the reader.")
-            if self._guards and support.citations:
-                screening = self._guards.answer.screen(text, len(sources), addresses)
-                if screening.verdicts:
-                    yield Guarded(screening.verdicts)
-                if blocked := screening.blocked:
-                    yield Dropped(_WITHHELD, blocked.reason)  # not even where the left-out sentences are shown
-                    continue
-                text = screening.text
-            if support.citations:
-                self._first_sentence_at = self._first_sentence_at or time.monotonic()
-                yield Sentence(text, lead, support.citations, support.probability)
-            else:
-                yield Dropped(text, support.reason)
-        if self._cut_off:
-            yield Dropped(self._cut_off, "The answer had reached its longest length in tokens.")
-
-    def _sentences(self, messages: list[BaseMessage]) -> Iterator[tuple[str, str]]:
-        buffer = SentenceBuffer()
-        limit = self._turn.max_tokens or self._settings.max_tokens
-        for chunk in self._model.stream(messages, max_tokens=limit, stop_event=self._turn.stop):
-            if chunk.content:
-                self.completion_tokens += 1  # until the model says how many it were, which it cannot if it is interrupted
-                self._last_token_at = time.monotonic()
-                self._first_token_at = self._first_token_at or self._last_token_at
-                yield from buffer.feed(str(chunk.content))
-            if usage := getattr(chunk, "usage_metadata", None):
-                self.prompt_tokens, self.completion_tokens = usage["input_tokens"], usage["output_tokens"]
-                self.cached_tokens = usage.get("input_token_details", {}).get("cache_read", 0)
-        rest = buffer.finish()
-        stopped = self._turn.stop.is_set()
-        if rest and (stopped or self.completion_tokens >= limit):
-            _, unfinished = rest.pop()  # it could be checked only in part
-            self._cut_off = "" if stopped else unfinished
-        yield from rest
-
-
-def _is_planted(citation: Citation) -> bool:
-    """Whether a sentence rests on one that was planted for the assistant, which supports whatever it says."""
-    start = citation.passage.start
-    return any(a < citation.end - start and citation.start - start < b for a, b in planted_spans(citation.passage.text))
 
 
 def _ranked(read: Sequence[Passage], found: Sequence[RankedPassage]) -> tuple[RankedPassage, ...]:

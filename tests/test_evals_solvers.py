@@ -169,7 +169,7 @@ def test_the_turns_of_a_conversation_are_answered_once_each(kit):
 
 
 def test_a_refused_turn_is_not_part_of_what_follows(kit):
-    solver = AssistantSolver(kit.environment(NOT_COVERED, SPENDS))
+    solver = AssistantSolver(kit.environment(NOT_COVERED, NOT_COVERED, SPENDS))
     output = solver.solve(sample("And what does it spend in the Calvin cycle?", earlier=[CALVIN]))
     assert output["answer"] == SPENDS
     assert len(kit.model.prompts[-1]) == 2  # the rules with evidence, and the question
@@ -246,7 +246,7 @@ def test_a_refusal_by_the_model_is_remembered_as_far_as_it_was_read(kit):
     reply = f"{NOT_COVERED} {SPENDS}"
     for _ in range(2):
         assert AssistantSolver(kit.environment(reply, cache=True)).solve(sample(CALVIN))["refused"]
-    assert len(kit.model.prompts) == 1
+    assert len(kit.model.prompts) == 2  # the second try is one too
 
 
 def remembering(kit: Kit, **key: Any) -> RememberingModel:
@@ -301,8 +301,9 @@ def test_a_question_far_from_its_passages_is_still_asked_with_a_low_relevance(ki
     solver = PassagesSolver(kit.environment(NOT_COVERED))
     far = solver.solve(sample(RISOTTO, passages=[LIGHT]))
     near = solver.solve(sample("Does chlorophyll reflect green light?", passages=[LIGHT]))
-    assert (far["refused"], far["rule"], len(kit.model.prompts)) == (True, "not_covered", 2)
+    assert (far["refused"], far["rule"]) == (True, "not_covered")
     assert far["relevance"] < 0.5 < near["relevance"]
+    assert len(kit.model.prompts) == 3  # the near one was tried again
 
 
 def test_without_passages_there_is_nothing_to_answer_from(kit):

@@ -9,7 +9,7 @@ from assistant.answer import collect
 from assistant.chain import CourseChain
 from assistant.events import Exchange, Refusal, Sentence, Turn
 from assistant.llm.chat_llama import ChatLlama
-from assistant.prompts import RULES_KEY, SECTION_KEY, SYSTEM
+from assistant.prompts import NOT_COVERED, RULES_KEY, SECTION_KEY, SYSTEM
 from assistant.settings import AnswerSettings
 from course_guard.grounding import OverlapVerifier
 from knowledge.evidence import EvidencePlanner, Excerpt, Plan
@@ -65,7 +65,7 @@ PLANTS, ORBITS, BAYES = section("Photosynthesis"), section("Orbits"), section("B
 class Conversation:
     """Questions to one chain; every answer goes into the next turn as the page puts it there."""
 
-    def __init__(self, *replies, sections=None, planner=EvidencePlanner, earlier=(), **options):
+    def __init__(self, *replies, sections=None, planner=EvidencePlanner, earlier=(), settings=None, **options):
         self.model = FakeChatModel(replies=list(replies), **options)
         self.sections, self.earlier = sections, tuple(earlier)
         index = toy_index()
@@ -74,7 +74,7 @@ class Conversation:
             planner(index),
             self.model,
             OverlapVerifier(index.embedder),
-            settings=AnswerSettings(),
+            settings=settings or AnswerSettings(),
             sections=sections,
         )
 
@@ -230,7 +230,7 @@ def test_a_course_that_changes_during_the_search_has_no_answer():
 
 @pytest.mark.parametrize("reply", [INVENTED, "The passages do not mention it."])
 def test_a_refusal_is_no_part_of_the_conversation(reply):
-    talk = Conversation(reply, SPENDS, sections=Sections(PLANTS))
+    talk = Conversation(reply, reply, SPENDS, sections=Sections(PLANTS))
     assert isinstance(talk.ask(CALVIN).refusal, Refusal)
     talk.ask("And what does it spend?")
     assert len(talk.prompt) == 2
@@ -332,3 +332,38 @@ def test_the_tokens_of_a_conversation_are_the_beginning_of_its_next_prompt(small
     other = Conversation(GROWS, sections=Sections(PLANTS, ORBITS))
     other.ask(PERIODS)
     assert model.prompt_tokens(other.prompt)[: len(first)] != first
+
+
+# The second try
+
+
+@pytest.mark.parametrize("first", [NOT_COVERED, INVENTED], ids=["declined", "nothing supported"])
+def test_the_best_passage_alone_is_tried_where_the_first_prompt_brought_nothing(first):
+    talk = Conversation(first, SPENDS)
+    answer = talk.ask(CALVIN)
+    assert (answer.text, answer.refusal) == (SPENDS, None)
+    told, best = talk.prompt[0].content, answer.evidence.passages[0].passage
+    assert best.text in told and NOT_COVERED not in told
+    others = [item.passage.text for item in answer.evidence.passages if item.passage.id != best.id]
+    assert not any(text in told for text in others)
+    assert [d.text for d in answer.dropped] == ([INVENTED] if first == INVENTED else [])
+
+
+def test_what_brings_nothing_twice_is_refused_once():
+    talk = Conversation(NOT_COVERED)
+    answer = talk.ask(CALVIN)
+    assert (answer.refusal.rule, len(talk.model.prompts)) == ("not_covered", 2)
+    assert answer.refusal.suggestions
+    assert answer.done.prompt_tokens == 200
+
+
+def test_an_answer_is_not_tried_again():
+    talk = Conversation(SPENDS)
+    talk.ask(CALVIN)
+    assert len(talk.model.prompts) == 1
+
+
+def test_a_doubtful_question_gets_no_second_try():
+    talk = Conversation(NOT_COVERED, settings=AnswerSettings(second_try=1.0))
+    assert talk.ask(CALVIN).refusal.rule == "not_covered"
+    assert len(talk.model.prompts) == 1
