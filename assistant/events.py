@@ -1,5 +1,6 @@
 """What one turn streams. UI, CLI, API, voice and evals all consume these events and nothing else."""
 
+import re
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -7,6 +8,7 @@ from course_guard.verdict import Action, Verdict
 from knowledge.passage import Citation, RankedPassage
 
 _FOREMOST = 4
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Turn:
         earlier: the conversation so far, oldest first.
         sources: how many of the best passages the answer may draw on; None takes the setting.
         max_tokens: longest answer in tokens; None takes the setting.
+        noticed: what was decided about the question before it was read, such as that it came too soon after others.
         stop: set it from any thread to stop the answer; what was checked so far stays.
     """
 
@@ -41,7 +44,12 @@ class Turn:
     earlier: tuple[Exchange, ...] = ()
     sources: int | None = None
     max_tokens: int | None = None
+    noticed: tuple[Verdict, ...] = ()
     stop: Event = field(default_factory=Event, compare=False)
+
+    def __post_init__(self) -> None:
+        """Half a pair of surrogates, which a browser may send, can be neither kept nor read; it becomes U+FFFD."""
+        object.__setattr__(self, "question", _HALF_PAIR.sub("\ufffd", self.question))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Guards around a turn: what they stop, mask, add and withhold, and what is kept of it."""
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ from toy_index import toy_index
 from assistant.answer import collect
 from assistant.chain import CourseChain
 from assistant.events import Dropped, Evidence, Guarded, Refusal, Sentence, Turn
-from assistant.guards import Guards
+from assistant.guards import Guards, admitted
 from assistant.history import History
 from course_guard.answer import AnswerScreen
 from course_guard.grounding import OverlapVerifier
@@ -57,6 +58,7 @@ class Assistant:
         retriever, planner = CourseRetriever(index=self.index, k=20), EvidencePlanner(self.index)
         verifier = OverlapVerifier(self.index.embedder, stored=self.index.sentences)
         chain = CourseChain(retriever, planner, self.model, verifier, self.history, guards=guards)
+        self.chain = chain
         self.events = list(chain.stream(Turn(question)))
         self.answer = collect(Turn(question), self.events)
         (self.record,) = [turn.record for turn in self.history.turns()]
@@ -131,9 +133,56 @@ def test_a_sentence_that_a_rule_blocks_is_withheld_even_among_those_left_out(ass
     assert told.record["verdicts"][0]["rule"] == "output.leak"
 
 
+def test_what_a_rule_blocks_is_withheld_also_where_nothing_supports_it(assistant):
+    told = assistant.ask(CALVIN, f"{SPENDS} The marmalade is secret.", answers=[Word("output.leak", "marmalade")])
+    (dropped,) = told.seen(Dropped)
+    assert "marmalade" not in dropped.text + dropped.reason
+
+
+def test_what_is_cut_off_is_looked_at_too(assistant):
+    told = assistant.ask(CALVIN, f"{SPENDS} {'The marmalade is secret and ' * 99}", answers=[Word("output.leak", "marmalade")])
+    assert told.seen(Dropped)[-1].reason.startswith("The answer had reached")
+    assert "marmalade" not in str(told.seen(Dropped))
+
+
 def test_a_sentence_is_shown_as_a_rule_has_mended_it(assistant):
     told = assistant.ask(CALVIN, SPENDS, answers=[Word("output.markup", "NADPH", "NADPH (plain)")])
     assert told.answer.text == SPENDS.replace("NADPH", "NADPH (plain)")
+
+
+def test_one_question_too_many_on_the_page_is_refused_masked_and_kept(assistant):
+    assistant.own_policy.write_text("[input.rate]\nper_minute = 1\n")
+    assistant.ask(CALVIN, SPENDS, questions=[Word("input.secrets", SECRET, "[SECRET_1]")])
+
+    async def on_the_page(session):
+        turn = Turn(f"{CALVIN} {SECRET}")
+        events = [event async for event in admitted(assistant.chain.astream, turn, session, assistant.own_policy)]
+        return collect(turn, events)
+
+    assert asyncio.run(on_the_page("anna")).text == SPENDS
+    stopped = asyncio.run(on_the_page("anna"))
+    assert stopped.refusal.rule == "input.rate"
+    assert "please wait 60 seconds" in stopped.refusal.reason
+    assert asyncio.run(on_the_page("bert")).text == SPENDS
+    kept = assistant.history.turns()[1]
+    assert (kept.refused, SECRET in str(kept)) == ("input.rate", False)
+    assert [verdict["rule"] for verdict in kept.record["verdicts"]] == ["input.rate", "input.secrets"]
+    assert len(assistant.model.prompts) == 3
+
+
+@pytest.mark.parametrize(("action", "warned"), [("warn", 1), ("shadow", 0), ("off", None)])
+def test_a_limit_that_does_not_block_lets_the_question_pass(assistant, action, warned):
+    assistant.own_policy.write_text(f'[input.rate]\naction = "{action}"\nper_minute = 1\n')
+    assistant.ask(CALVIN, SPENDS)
+
+    async def on_the_page():
+        return [e async for e in admitted(assistant.chain.astream, Turn(CALVIN), "anna", assistant.own_policy)]
+
+    asyncio.run(on_the_page())
+    events = asyncio.run(on_the_page())
+    assert collect(Turn(CALVIN), events).text == SPENDS
+    noticed = [event.warnings for event in events if isinstance(event, Guarded)]
+    assert [len(warnings) for warnings in noticed] == ([] if warned is None else [warned])
 
 
 # Files of the course

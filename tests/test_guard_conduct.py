@@ -2,7 +2,10 @@
 
 import random
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -10,7 +13,7 @@ from course_guard.rules import wording
 from course_guard.rules.abuse import AbuseRule
 from course_guard.rules.distress import DistressRule
 from course_guard.rules.graded import GradedWorkRule
-from course_guard.rules.limits import LengthRule
+from course_guard.rules.limits import LengthRule, RateLimit
 from course_guard.rules.wording import own_words
 
 THRESHOLD = 0.5  # of the shipped policy
@@ -380,3 +383,88 @@ def test_a_long_question_is_marked_from_the_limit_on():
     assert "9 characters" in finding.reason and "5 are read" in finding.reason
     with pytest.raises(ValueError, match="max_chars"):
         LengthRule(0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def asks(limit, sender="a", refuse=True):
+    """What there is to object to a question that is answered at once."""
+    with limit.question(sender, refuse) as finding:
+        return finding.reason if finding else ""
+
+
+def waits(limit, sender="a"):
+    return [int(number) for number in re.findall(r"wait (\d+) second", asks(limit, sender))]
+
+
+def test_so_many_questions_pass_in_any_minute():
+    clock = Clock()
+    limit = RateLimit(3, 9, clock)
+    for clock.now in (0, 10, 20):
+        assert waits(limit) == []
+    clock.now = 30
+    assert asks(limit) == "You have asked 3 questions within a minute; please wait 30 seconds before the next."
+    assert waits(limit, "b") == [], "others are not held up"
+    clock.now = 59.5
+    assert waits(limit) == [1], "who had to wait has not asked"
+    clock.now = 60
+    assert waits(limit) == []
+    clock.now = 61
+    assert waits(limit) == [9]
+    clock.now = 1000
+    assert [waits(limit) for _ in range(4)] == [[], [], [], [60]]
+
+
+def test_a_question_that_is_only_noticed_goes_on_and_counts():
+    clock = Clock()
+    limit = RateLimit(1, 9, clock)
+    asks(limit)
+    clock.now = 50
+    assert "wait 10 seconds" in asks(limit, refuse=False)
+    clock.now = 61
+    assert waits(limit) == [49]
+
+
+def test_so_many_questions_wait_at_once_whoever_asks_them():
+    limit = RateLimit(100, 2, Clock())
+    with ExitStack() as under_way:
+        for sender in ("a", "b"):
+            assert under_way.enter_context(limit.question(sender)) is None
+        assert asks(limit, "c") == "2 other questions are being answered; please wait 10 seconds, then ask again."
+        assert waits(limit, "c") == [10], "one that was refused does not wait"
+    assert asks(limit, "c") == ""
+    with pytest.raises(KeyError), limit.question("a"):
+        raise KeyError
+    with limit.question("a"), limit.question("b"):
+        assert waits(limit, "c") == [10]
+    assert asks(limit, "c") == "", "one that failed waits no more"
+
+
+def test_the_silent_are_forgotten(monkeypatch):
+    monkeypatch.setattr("course_guard.rules.limits._SENDERS", 2)
+    limit = RateLimit(1, 9, Clock())
+    assert [waits(limit, sender) for sender in ("a", "b", "a", "c", "a", "b")] == [[], [], [60], [], [60], []]
+    assert len(limit._times) == 2
+
+
+def test_threads_share_the_limit():
+    limit, start = RateLimit(50, 99, Clock()), threading.Barrier(8)
+
+    def ask(_):
+        start.wait()
+        return sum(asks(limit) == "" for _ in range(100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(8))) == 50
+    assert limit._under_way == 0
+
+
+@pytest.mark.parametrize(("per_minute", "waiting"), [(0, 1), (1, 0)])
+def test_a_limit_of_nothing_is_a_fault(per_minute, waiting):
+    with pytest.raises(ValueError, match="at least 1"):
+        RateLimit(per_minute, waiting)

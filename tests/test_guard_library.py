@@ -55,7 +55,7 @@ def run_python(code, **environment):
 
 
 def test_every_rule_of_the_policy_can_be_a_validator():
-    assert rules() == list(load_policy().rules())
+    assert rules() == [name for name in load_policy().rules() if name != "input.rate"]  # which is about no text
 
 
 def test_a_stranger_uses_a_rule_in_a_guard_of_his_own():

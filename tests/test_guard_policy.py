@@ -52,7 +52,7 @@ def policy(tmp_path):
 def test_the_shipped_policy_names_every_rule_and_explains_it():
     rules = load_policy().rules()
     assert list(rules) == [
-        *("input.length", "input.secrets", "input.personal"),
+        *("input.rate", "input.length", "input.secrets", "input.personal"),
         *("input.injection", "input.distress", "input.abuse", "input.graded_work"),
         *("output.leak", "output.markup", "output.citations", "output.secrets", "output.personal"),
         "document.planted",
@@ -63,7 +63,7 @@ def test_the_shipped_policy_names_every_rule_and_explains_it():
         assert before[-1].startswith("# "), f"{name} is not explained"
         assert table.message
     blocking = {name for name, table in rules.items() if table.action is Action.BLOCK}
-    assert blocking == {"input.length", "input.injection", "output.leak"}
+    assert blocking == {"input.rate", "input.length", "input.injection", "output.leak"}
     assert rules["input.graded_work"].action is Action.OFF
 
 
@@ -97,6 +97,7 @@ def test_an_editors_byte_order_mark_does_no_harm(tmp_path):
         ("[input.abuse]\nthreshold = 1.5", "input.abuse.threshold", "guard policy"),
         ('[input.abuse]\nmessage = "{name}, stop"', "may hold {reason}, but not {name}", "guard policy"),
         ("[input.length]\nmax_chars = 0", "input.length.max_chars", "guard policy"),
+        ("[input.rate]\nwaiting = 0", "input.rate.waiting", "guard policy"),
         ('input = "off"', "input", "guard policy"),
         ("[input.abuse", "cannot be read", "Correct it"),
     ],

@@ -40,9 +40,17 @@ class LengthPolicy(RulePolicy):
     max_chars: int = Field(ge=1, description="longest question in characters")
 
 
+class RatePolicy(RulePolicy):
+    """The same, with the limits themselves."""
+
+    per_minute: int = Field(ge=1, description="most questions of one session of the page in any minute")
+    waiting: int = Field(ge=1, description="most questions of everybody that are not answered yet")
+
+
 class InputPolicy(StrictModel):
     """Rules that look at questions."""
 
+    rate: RatePolicy
     length: LengthPolicy
     secrets: RulePolicy
     personal: RulePolicy

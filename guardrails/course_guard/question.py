@@ -7,6 +7,7 @@ from typing import Any
 
 from course_guard.library import RuleGuard, make_rule
 from course_guard.policy import Policy
+from course_guard.rules.limits import RateLimit
 from course_guard.rules.personal import restored
 from course_guard.verdict import Action, Finding, Rule, Verdict
 from knowledge.embedding import Embedder
@@ -94,6 +95,7 @@ def question_screen(embedder: Embedder, policy: Policy) -> QuestionScreen:
         "input.injection": lambda: make_rule("input.injection", embedder=embedder),
     }
     names = [name for name, table in policy.rules().items() if name.startswith("input.") and table.action is not Action.OFF]
+    names = [name for name in names if name != RateLimit.name]  # it counts questions and reads none; see assistant/guards.py
     return QuestionScreen([makers.get(name, lambda name=name: make_rule(name))() for name in names], policy)
 
 
