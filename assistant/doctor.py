@@ -11,11 +11,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from assistant.models import manifest, model_path
 from assistant.settings import Settings, core_count
 from knowledge.errors import CourseError
+
+if TYPE_CHECKING:
+    from knowledge.index import CourseIndex
 
 _PACKAGES = ("langchain-core", "langchain-chroma", "chromadb", "llama-cpp-python", "sentence-transformers", "torch", "chainlit")
 _MEMORY_NEEDED = 3.0  # GB: 1.1 of weights, 0.7 repacked, 0.2 of cache, torch and the page
@@ -110,6 +113,23 @@ def _index(settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", what, "Report this: nothing may leave the machine.")
     else:
         yield Finding("ok", "a search opened no connection to the outside")
+    yield _calibration(index)
+
+
+def _calibration(index: "CourseIndex") -> Finding:
+    """Whether the threshold that decides what the course covers was fitted to this course, and how much has changed since."""
+    from knowledge import calibrated, calibration
+    from knowledge.retrieval import RELEVANCE_WEIGHTS
+
+    remedy = "Run: lectern calibrate"
+    found = calibrated.read(index.folder, index.embedder.identity, RELEVANCE_WEIGHTS)
+    if found is None and not calibration.is_possible(index):
+        return Finding("ok", "the course is too small to fit the threshold of relevance to it; the one that ships is used")
+    if found is None:
+        return Finding("warning", "the threshold of relevance is not fitted to this course; the one that ships is used", remedy)
+    changed = found.changed(index.catalogue.passage_ids())
+    what = f"threshold of relevance fitted to this course on {found.made[:10]}; {changed:.0%} of its passages changed since"
+    return _advised(changed <= calibration.STALE, what, remedy)
 
 
 _listening: list[set[str]] = []

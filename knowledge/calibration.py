@@ -94,6 +94,11 @@ def calibrate(
     )
 
 
+def is_possible(index: CourseIndex) -> bool:
+    """Whether `calibrate` can make enough questions from the course."""
+    return len(questions_from(index.catalogue.all_passages(), _LEAST)) >= _LEAST
+
+
 def recalibrate_if_stale(index: CourseIndex, settings: RetrievalSettings, tell: Tell | None = None) -> Calibration | None:
     """Calibrate and write if the index has no calibration of its own, or more than a fifth of its passages are other ones.
 

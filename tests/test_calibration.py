@@ -1,6 +1,8 @@
 """Made questions, the threshold fitted on them, and what a question asks for."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,6 +202,50 @@ def test_it_is_redone_only_when_much_has_changed(course, tmp_path):
     again = recalibrate_if_stale(course, settings)
     assert again is not None
     assert again.target == 0.3, "what the user allowed is kept"
+
+
+def generation(index):
+    """Of the course, as its calibration has it."""
+    return calibrated.read(index.folder, index.embedder.identity, RELEVANCE_WEIGHTS).generation
+
+
+def test_removing_much_of_a_course_calibrates_it_anew(course, tmp_path, monkeypatch):
+    import typer
+
+    from assistant.commands.ingest import sources
+
+    monkeypatch.setattr("assistant.course.open_index", lambda settings: course)
+    app = typer.Typer()
+    app.add_typer(sources, name="sources")
+    first = recalibrate_if_stale(course, RetrievalSettings()).generation
+    names = [str(tmp_path / "zoo" / f"{animal}.md") for animal in ANIMALS]
+    assert CliRunner().invoke(app, ["sources", "remove", names[0]]).exit_code == 0
+    assert generation(course) == first, "one of twelve lessons is not a fifth of the course"
+    wrong = CliRunner().invoke(app, ["sources", "remove", names[1], "no such lesson"])
+    assert isinstance(wrong.exception, CourseError)
+    assert len(course.sources()) == 11, "a wrong name removes nothing"
+    assert CliRunner().invoke(app, ["sources", "remove", names[1], names[1], "The numbat"]).exit_code == 0
+    assert len(course.sources()) == 9
+    assert generation(course) == course.catalogue.generation > first
+
+
+def test_the_pages_remove_calibrates_too(course, tmp_path, monkeypatch):
+    from assistant.web import app_root
+
+    app_root.prepare()  # Chainlit reads its folder when it is imported
+    from assistant.settings import Settings
+    from assistant.web import sources
+
+    async def opened():
+        return SimpleNamespace(index=course, settings=Settings(data_dir=tmp_path))
+
+    monkeypatch.setattr(sources, "opened", opened)
+    first = recalibrate_if_stale(course, RetrievalSettings()).generation
+    for animal in ANIMALS[:4]:
+        left = asyncio.run(sources.remove_source(str(tmp_path / "zoo" / f"{animal}.md")))
+        assert left["problem"] == ""
+    assert len(left["documents"]) == 8
+    assert generation(course) > first
 
 
 def test_the_share_that_changed_by_hand(course):

@@ -10,8 +10,10 @@ from assistant import doctor
 from assistant.cli import app
 from assistant.doctor import Finding, examine
 from assistant.settings import Settings, go_offline, load_settings
+from knowledge.calibrated import Calibration, Point, sample_of
 from knowledge.errors import IndexMismatch, MissingModel
 from knowledge.index import CourseIndex
+from knowledge.retrieval import RELEVANCE_WEIGHTS
 
 Memory = namedtuple("Memory", "available")
 Disk = namedtuple("Disk", "total used free")
@@ -94,6 +96,36 @@ def test_an_index_of_another_embedder(settings, monkeypatch):
 
     monkeypatch.setattr("assistant.course.open_index", refuse)
     assert problems(settings) == [Finding("fault", "The index was made with another embedder.", "Build it anew.")]
+
+
+def test_a_course_that_is_too_small_to_calibrate_is_no_fault(settings):
+    assert any("too small to fit the threshold" in finding.what for finding in examine(settings))
+
+
+def test_a_threshold_that_was_never_fitted_to_the_course(settings, monkeypatch):
+    monkeypatch.setattr("knowledge.calibration.is_possible", lambda index: True)
+    (found,) = problems(settings)
+    assert (found.state, found.remedy) == ("warning", "Run: lectern calibrate")
+    assert "not fitted to this course" in found.what
+
+
+@pytest.mark.parametrize(("gone", "state"), [(0.0, "ok"), (0.2, "ok"), (0.5, "warning")])
+def test_a_threshold_says_how_stale_it_is(settings, monkeypatch, gone, state):
+    ids = toy_index().catalogue.passage_ids()
+    then = ids + [f"{number:012x}" for number in range(round(len(ids) * gone / (1 - gone)))]
+    point = Point(threshold=0.5, false_refusals=0.0, let_through=0.0)
+    found = Calibration(
+        weights=RELEVANCE_WEIGHTS, embedder="e", passages=len(then), sample=sample_of(then), generation=1,
+        made="2026-03-04T05:06:07+00:00", questions=40, target=0.05, shift=0.0, chosen=point, before=point, curve=(point,),
+    )  # fmt: skip
+    monkeypatch.setattr("knowledge.calibrated.read", lambda *_: found)
+    (said,) = [finding for finding in examine(settings) if "fitted to this course" in finding.what]
+    assert said.state == state
+    assert "fitted to this course on 2026-03-04" in said.what
+    share = found.changed(ids)
+    assert share == pytest.approx(gone, abs=0.1)
+    assert f"; {share:.0%} of its passages changed since" in said.what
+    assert bool(said.remedy) is (state == "warning")
 
 
 def test_a_search_that_finds_nothing(settings, monkeypatch):

@@ -32,8 +32,9 @@ def calibrate(
     for each threshold, and which one was chosen: as shipped, or as much laxer as it takes to refuse no more than you allow.
 
     It is never stricter than shipped, because made questions are easier to find than those of students. If you want that, or
-    if students are refused too often all the same, set `retrieval.threshold`, which has the last word. An ingest calibrates by
-    itself when more than a fifth of the course has changed. No model is asked, nothing leaves this machine; it takes seconds.
+    if students are refused too often all the same, set `retrieval.threshold`, which has the last word. Adding and removing
+    documents calibrates by itself when more than a fifth of the course has changed. No model is asked, nothing leaves this
+    machine; it takes seconds.
 
     Exit code: 0 done, 2 the course is empty or too small.
 

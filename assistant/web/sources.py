@@ -27,6 +27,8 @@ async def remove_source(source: str) -> dict[str, Any]:
     Returns:
         What Sources.jsx draws next: `documents`, and `problem` if it could not be removed.
     """
+    from knowledge.calibration import recalibrate_if_stale
+
     runtime = await opened()
     problem = ""
     try:
@@ -34,6 +36,7 @@ async def remove_source(source: str) -> dict[str, Any]:
             path = Path(source)
             if path.is_relative_to(runtime.settings.uploads_dir):
                 path.unlink(missing_ok=True)
+            await asyncio.to_thread(recalibrate_if_stale, runtime.index, runtime.settings.retrieval)
     except CourseError as error:
         problem = str(error)
     return {"documents": await documents(runtime), "problem": problem}
