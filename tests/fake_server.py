@@ -37,9 +37,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(data_dir: Path) -> Iterator[Served]:
-    """Start the server, wait for its page, end it."""
-    command = [sys.executable, __file__, str(data_dir)]
+def served(data_dir: Path, script: str = __file__) -> Iterator[Served]:
+    """Start the server, wait for its page, end it; `script` is run with the folder and calls `run`."""
+    command = [sys.executable, script, str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -60,14 +60,12 @@ def main(data_dir: Path) -> None:
     """Serve until terminated; prints the address when ready."""
     root = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(root), str(root / "guardrails")]
-    import uvicorn
     from fake_runtime import FakeRuntime, fake_ingest
     from fastapi.routing import APIRoute
 
     import assistant.runtime
     import knowledge.calibration
     import knowledge.ingest
-    from assistant.commands.serve import listen
     from assistant.settings import Settings, go_offline
     from assistant.web import ready
     from assistant.web.server import create_app
@@ -105,6 +103,15 @@ def main(data_dir: Path) -> None:
     app = create_app({"127.0.0.1"})
     routes = [("/fake/state", state, "GET"), ("/fake/pace", pace, "POST"), ("/fake/unload", unload, "POST")]
     app.router.routes[:0] = [APIRoute(path, call, methods=[method]) for path, call, method in routes]
+    run(app)
+
+
+def run(app: Any) -> None:
+    """Serve an application until terminated; prints its address when it is ready."""
+    import uvicorn
+
+    from assistant.commands.serve import listen
+
     listener = listen("127.0.0.1", 0)
 
     class Server(uvicorn.Server):

@@ -15,8 +15,10 @@ Span = tuple[int, int]
 _UNSAFE = UnsafeMarkupRule()
 _AROUND = 700  # characters of context on either side of a passage
 _VERBATIM_OR_RISKY = re.compile(
-    r"(?P<verbatim>```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`|\$\$.+?\$\$|\$(?=\S)[^$\n]*?(?<=\S)\$(?!\d))"
-    r"|\$|:(?=[A-Za-z])",
+    r"(?P<verbatim>(?P<fence>```|~~~).*?(?:(?P=fence)|(?P<open>\Z))"
+    r"|(?P<ticks>`+)(?!`)(?:(?!\n[ \t]*\n).)+?(?<!`)(?P=ticks)(?!`)"
+    r"|\$\$.+?\$\$|\$(?=\S)[^$\n]*?(?<=\S)\$(?!\d))"
+    r"|\\?`+|\$|:(?=[A-Za-z])",
     re.DOTALL,
 )
 # What Markdown wants at the start of a line, and a table's last bar: a mark there would break list, heading, fence or row.
@@ -25,8 +27,16 @@ _LINE_END = re.compile(r"(?:\s*(?:\n```|\n~~~|\|))?\s*\Z")
 
 
 def safe_markdown(text: str) -> str:
-    """Escape a price's "$" (it would start a formula) and a colon before a letter (Chainlit would swallow the word)."""
-    return _VERBATIM_OR_RISKY.sub(lambda found: found[0] if found["verbatim"] else "\\" + found[0], text)
+    """Escape a price's "$" (it would start a formula), a colon before a letter (Chainlit would swallow the word) and a stray
+    backtick, and end an open block of code: either would find its other half in a later sentence, and lay bare its code.
+    """
+    return _VERBATIM_OR_RISKY.sub(_safe, text)
+
+
+def _safe(found: re.Match[str]) -> str:
+    if found["verbatim"]:
+        return found[0] if found["open"] is None else f"{found[0]}\n{found['fence']}"
+    return "".join("\\" + char for char in found[0].removeprefix("\\"))
 
 
 def harmless_markdown(text: str) -> str:
