@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: chat test eval lint setup clean
+.PHONY: chat voice test eval lint setup clean
 
 PYTHON ?= python3
 # Where to look first for torch without CUDA, which is ten times smaller; `make chat TORCH_INDEX=` skips it.
@@ -23,6 +23,8 @@ LLAMA_FLAGS := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_SERVER=OF
 
 begin = printf '\n\033[1m== %s\033[0m\n' "$(1)"; SECONDS=0
 end = printf '   done in %d s\n' $$SECONDS
+# Other systems than Linux have voices of their own.
+espeak_or_else = [ "$$(uname)" != Linux ] || PATH="$$PATH:/sbin" ldconfig -p | grep -q libespeak-ng || .ci/system-package libespeak-ng1 "espeak-ng" ||
 run_or_show_log = >>$(LOG) 2>&1 || { tail -n 30 $(LOG); echo "   That failed; the whole story is in $(LOG)."; exit 1; }
 
 chat: $(VENV)/.base
@@ -39,10 +41,18 @@ chat: $(VENV)/.base
 	$(call begin,The page: Ctrl-C ends it)
 	$(LECTERN) serve --open
 
+voice: $(VENV)/.base
+	@$(call begin,Talking with the course: packages and models of about 0.3 GB the first time)
+	$(espeak_or_else) echo "   It can hear, but not speak."
+	$(PIP) install -c constraints.txt -e '.[voice]' $(run_or_show_log)
+	$(LECTERN) models pull faster-whisper-base
+	$(call end)
+	echo "   Now: make chat, and press the microphone; or $(LECTERN) voice"
+
 test: $(VENV)/.dev
 	@$(call begin,Models for the tests: about 1.3 GB the first time)
 	$(LECTERN) models pull
-	$(LECTERN) models pull smollm2-135m-instruct
+	$(LECTERN) models pull smollm2-135m-instruct faster-whisper-base faster-whisper-tiny.en
 	$(call end)
 	$(call begin,Fast tests: about three minutes)
 	$(BIN)/python -m pytest -q
@@ -117,5 +127,6 @@ $(VENV)/.dev: $(VENV)/.base
 	$(call end)
 	$(call begin,Chromium for the browser tests)
 	command -v chromium >/dev/null || .ci/system-package chromium "Chromium" || echo "   The browser tests will be skipped."
+	$(espeak_or_else) echo "   The tests of its voice will be skipped."
 	touch $@
 	$(call end)

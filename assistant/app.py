@@ -12,8 +12,8 @@ from chainlit.input_widget import InputWidget, Select, Slider
 from chainlit.server import sio
 from chainlit.session import WebsocketSession
 
-from assistant.events import Done, Exchange, Turn
-from assistant.web import sources, upload
+from assistant.events import Done, Exchange, Refusal, Turn
+from assistant.web import microphone, sources, upload
 from assistant.web.feedback import FeedbackLayer
 from assistant.web.page import keep_offline
 from assistant.web.ready import is_warm, opened, warmed
@@ -66,6 +66,7 @@ async def _fill(welcome: LiveMessage) -> None:
         Slider(id="words", label="Longest answer, in words", initial=words, min=50, max=max(500, words), step=25),
         Slider(id="sources", label="Passages to draw on, the best ones", initial=candidates, min=1, max=candidates, step=1),
     ]
+    inputs += microphone.hands_free_switch(runtime.settings.voice.hands_free)
     if models:
         chosen = runtime.settings.model.name
         inputs.insert(0, Select(id="model", label="Model", items={name: name for name in models}, initial_value=chosen))
@@ -77,6 +78,7 @@ async def apply_settings(values: dict[str, Any]) -> None:
     """Use the reader's settings from the next question on; the model is everybody's."""
     max_tokens = round(float(values["words"]) / _WORDS_PER_TOKEN)
     cl.user_session.set("sizes", {"sources": int(values["sources"]), "max_tokens": max_tokens})
+    cl.user_session.set("hands_free", bool(values.get("hands_free")))
     runtime = await opened()
     if (name := values.get("model")) and name != runtime.settings.model.name:
         try:
@@ -98,19 +100,20 @@ async def respond(message: cl.Message) -> None:
     cl.user_session.set("unfinished", None)
     try:
         if any(element.path for element in message.elements):
-            await upload.take(await opened(), message.elements, stop)
+            await upload.take_in(await opened(), message, stop)
         if message.content.strip() and not stop.is_set():
             await _answer(message, stop)
     except CourseError as error:
-        await _say_error(error.problem, error.remedy)
+        await _say_error(message, error.problem, error.remedy)
     except Exception:  # Chainlit only logs it, and the reader would wait for ever
-        await _say_error(*_UNEXPECTED)
+        await _say_error(message, *_UNEXPECTED)
         raise
     finally:
         stop.set()
 
 
-async def _say_error(problem: str, remedy: str) -> None:
+async def _say_error(question: cl.Message, problem: str, remedy: str) -> None:
+    microphone.aloud(question)(Refusal("failed", f"{problem} {remedy}"))
     unfinished = cl.user_session.get("unfinished")
     message = unfinished or LiveMessage("Evidence")
     if unfinished is None:
@@ -129,6 +132,8 @@ async def _answer(message: cl.Message, stop: Event) -> None:
             await shown.change("*Stopped before the first sentence.*", streaming=False, phase="done")
             return
     runtime = loading.result()
+    from assistant.guards import admitted  # what it imports, the runtime has imported by now
+
     exchanges: dict[str, Exchange] = cl.user_session.get("exchanges") or {}
     if message.id in exchanges:  # an edited question: it and what followed are taken back
         exchanges = dict(list(exchanges.items())[: list(exchanges).index(message.id)])
@@ -139,7 +144,9 @@ async def _answer(message: cl.Message, stop: Event) -> None:
         stop=stop,
         **(cl.user_session.get("sizes") or {}),
     )
-    async for event in runtime.chain.astream(turn):
+    speak = microphone.aloud(message)
+    async for event in admitted(runtime.chain.astream, turn, cl.context.session.id, runtime.settings.policy_file):
+        speak(event)
         if isinstance(event, Done):
             if run := cl.context.current_run:
                 _feedback.link(run.id, event.turn_id)
@@ -159,11 +166,13 @@ async def stop_answer(sid: str) -> None:
         init_ws_context(session)
         if stop := cl.user_session.get("stop"):
             stop.set()
+        await microphone.hush()
 
 
 @cl.on_chat_end
 async def leave() -> None:
     """Free the model when the reader has gone for good; `on_chat_end` comes with every lost connection."""
+    await microphone.hang_up()
     session, stop = cl.context.session, cl.user_session.get("stop")
     if stop is None or not isinstance(session, WebsocketSession):
         return
@@ -178,7 +187,9 @@ async def leave() -> None:
 
 @cl.on_window_message
 async def listen(data: Any) -> None:
-    """The header's button for sources; other scripts post to the window too, and are ignored."""
+    """The buttons of public/lectern.js; other scripts post to the window too, and are ignored."""
+    if data == microphone.HUSH_REQUEST:
+        await microphone.hush()
     if data == sources.OPEN_REQUEST:
         try:
             await sources.show_sources()

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from assistant.commands import ask, calibrate, doctor, guard, history, ingest, models, serve, warm
+from assistant.commands import ask, calibrate, doctor, guard, history, ingest, models, say, serve, transcribe, voice, warm
 from assistant.settings import go_offline
 from knowledge.errors import CourseError
 
@@ -56,6 +56,9 @@ app.add_typer(history.app, name="history")
 app.command()(guard.screen)
 app.command()(guard.check)
 app.add_typer(guard.app, name="guard")
+app.command()(say.say)
+app.command()(transcribe.transcribe)
+app.command()(voice.voice)
 app.command()(doctor.doctor)
 
 

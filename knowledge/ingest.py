@@ -3,23 +3,28 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
 
 from knowledge.chunking import chunk
-from knowledge.errors import UnreadableFile
+from knowledge.errors import IndexBusy, UnreadableFile
 from knowledge.index import CourseIndex
 from knowledge.loaders.builder import pretty
 from knowledge.loaders.discover import Found, Rejected, discover
 from knowledge.loaders.load import MAX_BYTES, load
-from knowledge.passage import Document, Passage, Section
+from knowledge.loaders.recording import MAX_BYTES as MAX_RECORDING_BYTES
+from knowledge.loaders.recording import Spoken, Transcriber, is_recording
+from knowledge.passage import Document
 from knowledge.settings import ChunkingSettings
+from knowledge.suspects import Inspect as Inspect
+from knowledge.suspects import Suspect as Suspect
+from knowledge.suspects import suspects, without_planted_headings
 
-Inspect = Callable[[str], Sequence[tuple[int, int]]]  # where a text speaks to the assistant instead of the reader
-
-_SHOWN = 160  # characters of what a suspect says
 _BATCH = 64  # passages embedded between two progress reports
+_BUSY_S = 1.0  # between two looks whether the index is free
 
 STARTER_COURSE = Path(__file__).with_name("course")
 _STARTER_PREFIX = "course/"
@@ -27,7 +32,12 @@ _STARTER_PREFIX = "course/"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an ingest stands; `remaining_s` is None until a rate is known."""
+    """Where an ingest stands.
+
+    Attributes:
+        remaining_s: of a recording that is being heard, for this one; else for all. None until a rate is known.
+        heard_s, recording_s: seconds of the recording `file` that were heard so far, and in all; 0 of other files.
+    """
 
     done_files: int
     total_files: int
@@ -35,6 +45,14 @@ class Progress:
     passages: int
     passages_per_s: float
     remaining_s: float | None
+    heard_s: float = 0.0
+    recording_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The file without its folder, and how much of it was heard."""
+        name = Path(self.file).name
+        return f"{name}, {self.heard_s / 60:.0f} of {self.recording_s / 60:.0f} min" if self.recording_s else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +61,6 @@ class Skipped:
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """What the one who added a file should look at.
-
-    Attributes:
-        path: the file.
-        what: "hidden text left out" or "instructions to the assistant".
-        places: how many there are.
-        first: the words of the first one; instructions go before anything else.
-        where: why it is not seen, or where it stands.
-    """
-
-    path: str
-    what: str
-    places: int
-    first: str
-    where: str
-
-    def __str__(self) -> str:
-        """One line without Markdown or control characters of the file's own."""
-        words = "".join(char for char in self.first if char.isprintable() and char not in "`<>[]")
-        shown = words if len(words) <= _SHOWN else f"{words[:_SHOWN]}\u2026"
-        places = "1 place" if self.places == 1 else f"{self.places} places, first"
-        return f'{self.what}: {places}: "{shown}" ({self.where})'
 
 
 @dataclass(slots=True)
@@ -92,8 +84,9 @@ def ingest(
     stop: threading.Event | None = None,
     chunking: ChunkingSettings | None = None,
     inspect: Inspect | None = None,
+    transcribe: Transcriber | None = None,
 ) -> IngestReport:
-    """Bring files and folders into the index.
+    """Bring files and folders into the index: recordings last, because listening takes long.
 
     Args:
         index: where to.
@@ -102,6 +95,7 @@ def ingest(
         stop: set it to end after the current batch; what is complete stays, a rerun goes on from there.
         chunking: sizes of passages and sections.
         inspect: finds sentences that speak to the assistant; they stay, but are reported, and no title or heading holds them.
+        transcribe: listens to recordings; without it they are skipped.
 
     Returns:
         What was added, replaced, left alone and skipped with its reason, and what to look at. Bad files never raise.
@@ -109,12 +103,12 @@ def ingest(
     Raises:
         IndexBusy: another process is writing this index.
     """
-    run = _Run(index, on_progress or (lambda _: None), stop or threading.Event(), chunking or ChunkingSettings(), inspect)
-    return run.run(paths)
+    tell, stop, chunking = on_progress or (lambda _: None), stop or threading.Event(), chunking or ChunkingSettings()
+    return _Run(index, tell, stop, chunking, inspect, transcribe).run(paths)
 
 
-class _Stopped(Exception):
-    """The caller set `stop` while a document was being embedded."""
+class _Stopped(BaseException):
+    """The caller set `stop` half-way through a document; no Exception, which a loader would take for a damaged file."""
 
 
 class _Run:
@@ -127,9 +121,11 @@ class _Run:
         stop: threading.Event,
         chunking: ChunkingSettings,
         inspect: Inspect | None,
+        transcribe: Transcriber | None,
     ) -> None:
         self._index, self._tell, self._stop, self._chunking = index, on_progress, stop, chunking
         self._inspect: Inspect = inspect or (lambda _: ())
+        self._transcribe = transcribe
         self._report = IngestReport()
         self._started = time.monotonic()
         self._done = self._total = self._embedded = 0
@@ -142,30 +138,34 @@ class _Run:
                 self._report.skipped.append(Skipped(str(item.path), item.reason))
             else:
                 found.append(item)
-        fingerprints = [_fingerprint(item.path) for item in found]
-        self._total, self._bytes_total = len(found), sum(size for size, _ in fingerprints)
-        hashes = {source_name(item): hash_ for item, (_, hash_) in zip(found, fingerprints, strict=True)}
+        fingerprints = {item: _fingerprint(item.path) for item in found}
+        self._total, self._bytes_total = len(found), sum(size for size, _ in fingerprints.values())
         with self._index.writing():
-            known = self._index.catalogue.hashes()
-            # A file of this run that has changed gives up its old content: another may have it now, by a change of names.
-            owners = {hash_: source for source, hash_ in known.items() if hashes.get(source, hash_) == hash_}
-            for item, (size, hash_) in zip(found, fingerprints, strict=True):
-                if self._stop.is_set():
-                    self._report.stopped = True
-                    break
-                self._progress(str(item.path))
-                try:
-                    self._take(item, hash_, known, owners)
-                except UnreadableFile as error:
-                    self._report.skipped.append(Skipped(str(item.path), str(error)))
-                except _Stopped:
-                    self._report.stopped = True
-                    break
-                self._done += 1
-                self._bytes_done += size
-                self._progress(str(item.path))
+            self._take_all({item: print_ for item, print_ in fingerprints.items() if not is_recording(item.path)})
+        self._take_all({item: print_ for item, print_ in fingerprints.items() if is_recording(item.path)})
         self._report.seconds = time.monotonic() - self._started
         return self._report
+
+    def _take_all(self, fingerprints: dict[Found, tuple[int, str]]) -> None:
+        hashes = {source_name(item): hash_ for item, (_, hash_) in fingerprints.items()}
+        known = self._index.catalogue.hashes()
+        # A file of this run that has changed gives up its old content: another may have it now, by a change of names.
+        owners = {hash_: source for source, hash_ in known.items() if hashes.get(source, hash_) == hash_}
+        for item, (size, hash_) in fingerprints.items():
+            if self._stop.is_set():
+                self._report.stopped = True
+                break
+            self._progress(str(item.path))
+            try:
+                self._take(item, hash_, known, owners)
+            except UnreadableFile as error:
+                self._report.skipped.append(Skipped(str(item.path), str(error)))
+            except _Stopped:
+                self._report.stopped = True
+                break
+            self._done += 1
+            self._bytes_done += size
+            self._progress(str(item.path))
 
     def _take(self, item: Found, content_hash: str, known: dict[str, str], owners: dict[str, str]) -> None:
         source = source_name(item)
@@ -174,16 +174,50 @@ class _Run:
             return
         if content_hash in owners and source not in known:
             raise UnreadableFile(f"same content as {owners[content_hash]}, which is in the index.")
-        document = load(item.path, source)
+        if is_recording(item.path):
+            document = load(item.path, source, partial(self._hear, self._transcribe) if self._transcribe else None)
+            with self._held():
+                self._put(item, document)
+        else:
+            document = load(item.path, source)
+            self._put(item, document)
+        (self._report.replaced if source in known else self._report.added).append(source)
+        known[source] = document.content_hash
+        owners[document.content_hash] = source
+
+    def _hear(self, transcribe: Transcriber, path: Path) -> Iterator[Spoken]:
+        began = time.monotonic()
+
+        def tell(heard_s: float, recording_s: float) -> None:
+            remaining = (time.monotonic() - began) / heard_s * (recording_s - heard_s) if heard_s else None
+            self._progress(str(path), heard_s, recording_s, remaining)
+
+        yield from transcribe(path, tell, self._stop.is_set)
+        if self._stop.is_set():  # it may have ended early
+            raise _Stopped
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the index for writing as soon as nobody else does: what took minutes to hear is worth waiting a little."""
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(self._index.writing())
+                    break
+                except IndexBusy:
+                    if self._stop.wait(_BUSY_S):
+                        raise _Stopped from None
+            yield
+
+    def _put(self, item: Found, document: Document) -> None:
         if self._inspect(document.title):
             name = pretty(item.path.stem)
             document = replace(document, title="Untitled" if self._inspect(name) else name)
-        count_tokens = self._index.embedder.count_tokens
-        sections, passages = chunk(document, count_tokens, self._chunking)
+        sections, passages = chunk(document, self._index.embedder.count_tokens, self._chunking)
         if not passages:
             raise UnreadableFile("no text in it that could be cited.")
-        suspects = list(_suspects(str(item.path), document, passages, self._inspect))
-        sections, passages = self._without_planted_headings(sections, passages)
+        found = list(suspects(str(item.path), document, passages, self._inspect))
+        sections, passages = without_planted_headings(sections, passages, self._inspect)
         for start in range(0, len(passages), _BATCH):
             if self._stop.is_set():
                 raise _Stopped
@@ -193,53 +227,14 @@ class _Run:
             self._progress(str(item.path))
         self._index.put(document, sections, passages)
         self._report.passages += len(passages)
-        self._report.suspects += suspects
-        (self._report.replaced if source in known else self._report.added).append(source)
-        known[source] = document.content_hash
-        owners[document.content_hash] = source
+        self._report.suspects += found
 
-    def _without_planted_headings(
-        self, sections: list[Section], passages: list[Passage]
-    ) -> tuple[list[Section], list[Passage]]:
-        """Headings stand above every prompt about their section."""
-        headings = {heading for passage in passages for heading in passage.heading}
-        planted = {heading for heading in headings if self._inspect(heading)}
-        if not planted:
-            return sections, passages
-
-        def cleared(heading: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(part for part in heading if part not in planted)
-
-        return (
-            [replace(section, heading=cleared(section.heading)) for section in sections],
-            [replace(passage, heading=cleared(passage.heading)) for passage in passages],
-        )
-
-    def _progress(self, file: str) -> None:
+    def _progress(self, file: str, heard_s: float = 0.0, recording_s: float = 0.0, remaining: float | None = None) -> None:
         seconds = time.monotonic() - self._started
         rate = self._embedded / seconds if seconds > 0 else 0.0
-        remaining = None
-        if self._bytes_done and self._embedded:
+        if not recording_s and self._bytes_done and self._embedded:
             remaining = seconds / self._bytes_done * (self._bytes_total - self._bytes_done)
-        self._tell(Progress(self._done, self._total, file, self._embedded, rate, remaining))
-
-
-def _suspects(path: str, document: Document, passages: Sequence[Passage], inspect: Inspect) -> Iterator[Suspect]:
-    """What is hidden in a file, and what in it speaks to the assistant; usual hidden text counts only if it does that."""
-    planted = [hidden for hidden in document.hidden if inspect(hidden.text)]
-    hidden = planted + [hidden for hidden in document.hidden if not hidden.usual and hidden not in planted]
-    if hidden:
-        page = f", page {hidden[0].page}" if hidden[0].page else ""
-        speaks = ", speaks to the assistant" if planted else ""
-        yield Suspect(path, "hidden text left out", len(hidden), hidden[0].text, f"{hidden[0].how}{page}{speaks}")
-    places = [("in the name of the file", name)] if inspect(name := pretty(Path(path).stem)) else []
-    headings = dict.fromkeys(heading for passage in passages for heading in passage.heading)
-    places += [("a heading", heading) for heading in headings if inspect(heading)]
-    for passage in passages:
-        where = f"page {passage.page}" if passage.page else " > ".join(passage.heading) or document.title
-        places += [(where, passage.text[start:end]) for start, end in inspect(passage.text)]
-    if places:
-        yield Suspect(path, "instructions to the assistant", len(places), " ".join(places[0][1].split()), places[0][0])
+        self._tell(Progress(self._done, self._total, file, self._embedded, rate, remaining, heard_s, recording_s))
 
 
 def source_name(item: Found) -> str:
@@ -257,7 +252,7 @@ def _fingerprint(path: Path) -> tuple[int, str]:
     """Size in bytes and SHA-256; no hash of a file that `load` will refuse by its size, or because it cannot be opened."""
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
+        if size > (MAX_RECORDING_BYTES if is_recording(path) else MAX_BYTES):
             return size, ""
         with path.open("rb") as file:
             return size, file_digest(file, "sha256").hexdigest()

@@ -269,6 +269,7 @@ def fake_ingest(
     stop: threading.Event | None = None,
     chunking: object = None,
     inspect: object = None,
+    transcribe: object = None,
 ) -> IngestReport:
     """Takes .md files, slowly, and skips everything else."""
     report = IngestReport()

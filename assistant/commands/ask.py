@@ -51,7 +51,7 @@ def ask(
     if (question is None) == (batch is None):
         raise CourseError("Give either a question or --batch FILE.", 'For example: lectern ask "What is an eigenvalue?"')
     questions = [_readable(question)] if question is not None else _questions(batch or Path("-"))
-    ready = _open(model)
+    ready = open_course(model)
     if batch is not None:
         progress = track(questions, description="Answering", console=Console(stderr=True), disable=not sys.stderr.isatty())
         for text in progress:
@@ -76,7 +76,7 @@ def chat(model: Model = None, sources: Sources = None) -> None:
     Example: lectern chat --sources 3
     """
     console = Console()
-    ready = _open(model)
+    ready = open_course(model)
     ready.read_ahead()
     conversation, last = uuid4().hex, None
     earlier: tuple[Exchange, ...] = ()
@@ -128,7 +128,12 @@ def _answer(ready: "Runtime", turn: Turn, console: Console) -> Answer:
     return answer
 
 
-def _open(model: str | None) -> "Runtime":
+def open_course(model: str | None) -> "Runtime":
+    """The runtime with its weights loaded; says so meanwhile.
+
+    Raises:
+        CourseError: the course is empty, or weights are missing.
+    """
     with Console(stderr=True).status("Loading the index and the model"), redirect_stdout(sys.stderr):
         from assistant.runtime import runtime, warm
 

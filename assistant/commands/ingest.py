@@ -16,6 +16,7 @@ from knowledge.errors import CourseError
 from knowledge.ingest import STARTER_COURSE, IngestReport
 from knowledge.ingest import Progress as IngestProgress
 
+_LONGEST_NAME = 40
 sources = typer.Typer(help="List and remove the documents of the course.", no_args_is_help=True)
 
 
@@ -28,10 +29,11 @@ def ingest(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Add course material: Markdown, text, HTML, PDF, DOCX, PPTX, EPUB, notebooks, CSV, source code.
+    """Add course material: Markdown, text, HTML, PDF, DOCX, PPTX, EPUB, notebooks, CSV, source code, recordings.
 
     Files that have not changed cost nothing, changed ones replace their passages, bad ones are named and skipped. It can be
-    interrupted at any time: the course stays usable, and the same command goes on from there.
+    interrupted at any time: the course stays usable, and the same command goes on from there. Recordings (wav, mp3, m4a, ogg,
+    opus, flac, webm, aac, mp4, mkv) need `make voice` once; what is said in them is cited with its minute.
 
     Exit code: 0 everything was taken, 1 something was skipped, 2 nothing could be done.
 
@@ -39,6 +41,8 @@ def ingest(
         lectern ingest --starter
 
         lectern ingest ~/lectures slides.pdf
+
+        lectern ingest lecture.mp3
 
         lectern ingest --rebuild  # after a change of the embedder, or of Lectern
     """
@@ -63,6 +67,7 @@ def ingest(
 def _run(paths: list[Path], rebuild: bool, console: Console) -> IngestReport:
     from assistant.course import open_index
     from assistant.guards import inspector
+    from assistant.voice.recordings import transcriber
     from knowledge.calibration import recalibrate_if_stale
     from knowledge.ingest import ingest as run
 
@@ -71,18 +76,19 @@ def _run(paths: list[Path], rebuild: bool, console: Console) -> IngestReport:
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} files"),
+        TextColumn("{task.fields[files]}"),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         console=console,
     )
     with bar:
-        task = bar.add_task("Reading", total=None, rate="")
+        task = bar.add_task("Reading", total=None, files="", rate="")
 
         def tell(progress: IngestProgress) -> None:
             _advance(bar, task, progress)
 
-        report = run(index, paths, tell, chunking=settings.chunking, inspect=inspector(settings.policy_file))
+        inspect, transcribe = inspector(settings.policy_file), transcriber(settings.voice, index)
+        report = run(index, paths, tell, chunking=settings.chunking, inspect=inspect, transcribe=transcribe)
     if (report.added or report.replaced) and not report.stopped:
         recalibrate_if_stale(index, settings.retrieval)
     return report
@@ -94,8 +100,11 @@ def _advance(bar: Progress, task: TaskID, progress: IngestProgress) -> None:
         rate += f", {progress.passages_per_s:.0f}/s"
     if progress.remaining_s is not None:
         rate += f", {progress.remaining_s:.0f} s left"
-    name = Path(progress.file).name[:40]
-    bar.update(task, description=escape(name), completed=progress.done_files, total=progress.total_files, rate=rate)
+    name = progress.name if len(progress.name) <= _LONGEST_NAME else f"\u2026{progress.name[1 - _LONGEST_NAME :]}"
+    files = f"{progress.done_files}/{progress.total_files} files"
+    heard = progress.heard_s / progress.recording_s if progress.recording_s else 0.0
+    done = progress.done_files + heard
+    bar.update(task, description=escape(name), completed=done, total=progress.total_files, files=files, rate=rate)
 
 
 def _print_report(report: IngestReport, console: Console) -> None:
@@ -146,16 +155,22 @@ def list_sources(as_json: Annotated[bool, typer.Option("--json", help="Print JSO
 def remove_source(
     names: Annotated[list[str], typer.Argument(help="Sources as `lectern sources list` shows them, or their titles.")],
 ) -> None:
-    """Forget documents; the files themselves are left alone.
+    """Forget documents; the files themselves are left alone. A name that is unknown or not unique removes nothing.
 
     Example: lectern sources remove course/09-clustering.md
     """
     from assistant.course import open_index
+    from knowledge.calibration import recalibrate_if_stale
 
-    index = open_index(load_settings())
+    settings = load_settings()
+    index = open_index(settings)
+    infos, wanted = index.sources(), list[str]()
     for name in names:
-        matching = [info.source for info in index.sources() if name in (info.source, info.title)]
+        matching = [info.source for info in infos if name in (info.source, info.title)]
         if len(matching) != 1:
             raise CourseError(f"{len(matching) or 'No'} sources are called {name!r}.", "See: lectern sources list")
-        index.remove(matching[0])
-        Console().print(f"Removed {matching[0]}.", highlight=False, markup=False)
+        wanted += matching
+    for source in dict.fromkeys(wanted):
+        index.remove(source)
+        Console().print(f"Removed {source}.", highlight=False, markup=False)
+    recalibrate_if_stale(index, settings.retrieval)

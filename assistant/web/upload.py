@@ -1,4 +1,4 @@
-"""Files that a reader drops into the page: kept in the data folder, then ingested with visible progress."""
+"""What a reader drops into the page: a spoken question is heard, files become course material, with visible progress."""
 
 import asyncio
 import re
@@ -9,15 +9,24 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+from assistant.web.marking import harmless_markdown, safe_markdown
 from assistant.web.show import LiveMessage
+from knowledge.errors import CourseError
+from knowledge.loaders.recording import SOUND, is_recording
 
 if TYPE_CHECKING:
+    import chainlit as cl
     from chainlit.element import Element
 
     from assistant.runtime import Runtime
+    from assistant.voice.recognise import Samples
     from knowledge.ingest import IngestReport, Progress
 
 _REFRESH_S = 0.3
+_LECTURES = (
+    "\n\nWhat is said in a recording is course material now, and cited with its minute."
+    " To ask aloud, send one of at most {} seconds without typed words."
+)
 _UNSAFE = re.compile(r"[^\w.() -]+")
 
 
@@ -46,6 +55,58 @@ def keep(files: Sequence[tuple[str, Path]], folder: Path) -> list[Path]:
     return kept
 
 
+async def take_in(runtime: "Runtime", message: "cl.Message", stop: Event) -> None:
+    """Take in what comes with a message. One short recording without typed words is its question; the rest is course material.
+
+    The transcript becomes the message's text, to be answered, and to be corrected like a typed one.
+
+    Raises:
+        CourseError: nothing was said, or it was hard to understand; or as `take` and `hear_question` say.
+    """
+    files = [element for element in message.elements if element.path]
+    spoken = None if message.content.strip() else await _spoken_question(runtime, files)
+    if material := [element for element in files if spoken is None or element is not spoken[0]]:
+        await take(runtime, material, stop)
+    if spoken and not stop.is_set():
+        await _hear(runtime, message, *spoken)
+
+
+async def _spoken_question(runtime: "Runtime", files: "Sequence[Element]") -> "tuple[Element, Samples] | None":
+    """The one file that is a short recording, with its sound; None if there is none or are several."""
+    from assistant.voice.recordings import short_recording
+
+    found: list[tuple[Element, Samples]] = []
+    for element in files:
+        if element.path and Path(element.name).suffix.lower() in SOUND:
+            samples = await asyncio.to_thread(short_recording, Path(element.path), runtime.settings.voice)
+            if samples is not None:
+                found.append((element, samples))
+    return found[0] if len(found) == 1 else None
+
+
+async def _hear(runtime: "Runtime", message: "cl.Message", element: "Element", samples: "Samples") -> None:
+    from assistant.voice.recordings import hear_question
+
+    settings, name = runtime.settings.voice, safe_name(element.name)
+    note = LiveMessage()
+    note.message.content = f"*Listening to {name}*"
+    await note.send()
+    try:
+        heard = await asyncio.to_thread(hear_question, samples, settings, runtime.index)
+        if not heard.text.strip():
+            raise CourseError(f"There is no speech in {name}.", "Record it again, nearer to the microphone.")
+    except BaseException:
+        await note.message.remove()
+        raise
+    message.content = heard.text
+    # Or an edit of the question, which then has typed words, would make course material of the recording.
+    message.elements = [other for other in message.elements if other is not element]
+    await message.update()
+    await note.change(f"**{name}** was taken as a question. With typed words, it becomes course material.", streaming=False)
+    if heard.confidence < settings.sure:
+        raise CourseError("That was hard to understand.", "Correct the question above and send it, or record it again.")
+
+
 async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -> None:
     """Keep and ingest the files of a message, and report what became of each.
 
@@ -53,6 +114,7 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
         CourseError: the index is being written by another process.
     """
     from assistant.guards import inspector
+    from assistant.voice.recordings import transcriber
     from knowledge.calibration import recalibrate_if_stale
     from knowledge.ingest import ingest
 
@@ -62,16 +124,15 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
     await message.send()
     latest: list[Progress] = []
     try:
+        inspect, transcribe = inspector(settings.policy_file), transcriber(settings.voice, runtime.index)
         paths = await asyncio.to_thread(keep, uploads, settings.uploads_dir)
         work = asyncio.create_task(
-            asyncio.to_thread(
-                ingest, runtime.index, paths, latest.append, stop, settings.chunking, inspector(settings.policy_file)
-            )
+            asyncio.to_thread(ingest, runtime.index, paths, latest.append, stop, settings.chunking, inspect, transcribe)
         )
         while not work.done():
             await asyncio.wait({work}, timeout=_REFRESH_S)
             if latest:
-                await message.change(progress=asdict(latest[-1]) | {"file": Path(latest[-1].file).name})
+                await message.change(progress=asdict(latest[-1]) | {"file": latest[-1].name})
                 latest.clear()
         report = work.result()
         if report.added or report.replaced:
@@ -82,7 +143,9 @@ async def take(runtime: "Runtime", elements: Sequence["Element"], stop: Event) -
         raise
     for skipped in report.skipped:
         Path(skipped.path).unlink(missing_ok=True)  # our copy; a file that says nothing need not be kept
-    await message.change(describe(report), streaming=False, phase="done")
+    taken = any(is_recording(Path(source)) for source in (*report.added, *report.replaced))
+    text = describe(report) + (_LECTURES.format(settings.voice.longest_s) if taken else "")
+    await message.change(text, streaming=False, phase="done")
 
 
 def describe(report: "IngestReport") -> str:
@@ -93,7 +156,10 @@ def describe(report: "IngestReport") -> str:
     lines = [f"{', '.join(parts)}{passages}.{' Stopped before the end.' if report.stopped else ''}"]
     if report.skipped:
         lines.append("\nNot taken:\n")
-        lines += [f"- **{Path(skipped.path).name}**: {skipped.reason}" for skipped in report.skipped]
+        # A parser's complaint may quote the file.
+        lines += [
+            f"- **{Path(skipped.path).name}**: {safe_markdown(harmless_markdown(skipped.reason))}" for skipped in report.skipped
+        ]
     if report.suspects:
         lines.append("\nPlease look at:\n")  # as code: what a file says must not become a link or a picture
         lines += [f"- **{Path(suspect.path).name}**: `{suspect}`" for suspect in report.suspects]

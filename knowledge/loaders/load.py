@@ -1,9 +1,12 @@
 """One file to one Document: picks the loader by the file's ending and guards its limits."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from knowledge.errors import CourseError, UnreadableFile
+from knowledge.loaders.recording import MAX_BYTES as MAX_RECORDING_BYTES
+from knowledge.loaders.recording import RECORDINGS, Hear, is_recording, load_recording
 from knowledge.passage import Document
 
 MAX_BYTES = 100 * 1024 * 1024
@@ -13,23 +16,24 @@ _PLAIN = frozenset({".txt", ".text"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 _TABLE = frozenset({".csv", ".tsv"})
 _CODE = frozenset({".py", ".js", ".ts", ".java", ".c", ".cpp", ".h", ".go", ".rs", ".rb", ".r", ".jl", ".sh", ".sql", ".m"})
-SUFFIXES = _MARKDOWN | _PLAIN | _HTML | _TABLE | _CODE | {".pdf", ".docx", ".pptx", ".epub", ".ipynb"}
+SUFFIXES = _MARKDOWN | _PLAIN | _HTML | _TABLE | _CODE | {".pdf", ".docx", ".pptx", ".epub", ".ipynb"} | RECORDINGS
 
 _Loader = Callable[[Path, bytes, str], Document]
 
 
-def load(path: Path, source: str | None = None) -> Document:
+def load(path: Path, source: str | None = None, hear: Hear | None = None) -> Document:
     """Read a file as a document.
 
     Args:
         path: an existing file of at most `MAX_BYTES` with an ending in `SUFFIXES`, in any case.
         source: identifies the document across versions; the resolved path by default.
+        hear: listens to a recording; without it recordings cannot be read.
 
     Raises:
         UnreadableFile: whatever is wrong with the file; nothing else is raised.
     """
-    loader = _loader(path)
-    data = _read(path)
+    loader = partial(load_recording, hear) if is_recording(path) else _loader(path)
+    data = _read(path, MAX_RECORDING_BYTES, 1) if is_recording(path) else _read(path, MAX_BYTES)
     try:
         return loader(path, data, source if source is not None else str(path.resolve()))
     except CourseError:
@@ -42,19 +46,19 @@ def load(path: Path, source: str | None = None) -> Document:
         ) from error
 
 
-def _read(path: Path) -> bytes:
-    """Return the file's bytes; its size is looked at before anything is read."""
+def _read(path: Path, most_bytes: int, wanted: int = 0) -> bytes:
+    """Return the file's first `wanted` bytes, or all if that is 0; its size is looked at before anything is read."""
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise UnreadableFile(f"{path.name} is not a regular file.", "Give a file or a folder of files.")
-        if size > MAX_BYTES:
+        if size > most_bytes:
             raise UnreadableFile(
-                f"{path.name} has {size / 2**20:.0f} MB; the limit is {MAX_BYTES // 2**20} MB.",
+                f"{path.name} has {size / 2**20:.0f} MB; the limit is {most_bytes // 2**20} MB.",
                 "Split it, or export the text only.",
             )
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES)
+            data = file.read(wanted or most_bytes)
     except FileNotFoundError as error:
         raise UnreadableFile(f"There is no file {path}.", "Check the name.") from error
     except (OSError, ValueError) as error:
