@@ -36,7 +36,7 @@ _ACTS = """() => {
             const own = /^(blob:|data:image\\/)/.test(value) || !URL.canParse(value, location)
                 || new URL(value, location).origin === origin;
             if (/^on/i.test(name) || (leads && !own) || (name === "style" && /url\\(/i.test(value)))
-                found.push(node.outerHTML.slice(0, 200));
+                found.push(node.outerHTML.slice(0, 200) + " in " + node.parentElement.closest("[class]").parentElement.textContent);
         }
     }
     return found;
@@ -94,7 +94,8 @@ class Reader:
         """Fail if anything acted, leads away or leaks."""
         assert self.wrong == []
         assert self.page.evaluate("window.pwned") is None
-        assert self.page.evaluate(_ACTS) == []
+        acts = self.page.evaluate(_ACTS)
+        assert acts == []
         texts = self.page.evaluate(_ANSWERS)
         assert [text for text in texts if _LEAKS.look(text)] == []
         assert not any("fault in Lectern" in text for text in texts)
@@ -144,12 +145,16 @@ def test_poisoned_files_do_nothing_on_the_page(reader: Reader, tmp_path: Path) -
     reader.page.get_by_role("link", name="Sources").click()
     reader.page.locator(".lectern-sources li").nth(POISONED).wait_for()  # a few have nothing that could be cited
     reader.look()
+    opened = 0
     for number in range(0, len(paths), _A_PAGE):
         reader.enter()  # its starters are titles
         reader.look()
         for planet in range(number, min(number + _A_PAGE, len(paths)), 5):
             reader.ask(f"What did Kepler find of planet {planet % len(ACTING)}, and what is Number {planet}?")
-            reader.page.locator(".lectern-evidence").last.locator("button").first.click()
-            reader.page.locator(".lectern-source").wait_for()
+            if (places := reader.page.locator(".lectern-evidence").last.locator("button")).count():
+                places.first.click()
+                reader.page.locator(".lectern-source").wait_for()
+                opened += 1
             reader.look()
             reader.page.keyboard.press("Escape")
+    assert opened  # else no file was looked at

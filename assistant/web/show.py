@@ -22,6 +22,7 @@ _REFUSAL_TITLES = {
 }
 _OTHER_REFUSAL = "Not answered"
 _NO_BREAK = "\u2060"  # a number must not begin a line
+_FENCE = re.compile(r"\s*(```|~~~)")
 _ENDS_IN_BLOCK = re.compile(r"(```|~~~|\|)\s*\Z")
 
 
@@ -96,7 +97,7 @@ class TurnMessage(LiveMessage):
             case Evidence():
                 await self._show_evidence(event)
             case Sentence():
-                text = self.message.content + event.lead + await self._with_citations(event)
+                text = self.message.content + self._lead(event) + await self._with_citations(event)
                 await self.change(text, quotes=self._quotes, phase="writing")
             case Dropped():
                 self._dropped.append({"text": safe_markdown(harmless_markdown(event.text)), "reason": event.reason})
@@ -124,6 +125,11 @@ class TurnMessage(LiveMessage):
         seconds = (done.timings.get("total_ms") or 0.0) / 1000
         end = {"stopped": done.stopped, "model": done.model, "seconds": round(seconds, 1), "dropped": self._dropped}
         await self.change(content, streaming=False, phase="done", **end)
+
+    def _lead(self, sentence: Sentence) -> str:
+        """A fence within a line is none: what it should enclose would be drawn."""
+        inside = self.message.content and not (self.message.content + sentence.lead).endswith("\n")
+        return f"{sentence.lead}\n\n" if inside and _FENCE.match(sentence.text) else sentence.lead
 
     async def _with_citations(self, sentence: Sentence) -> str:
         links = "".join([await self._link(number, group) for number, group in _by_number(sentence.citations).items()])

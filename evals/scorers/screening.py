@@ -10,7 +10,7 @@ from course_guard.policy import InputPolicy
 from evals.scorers.speed import percentile
 from evals.task import Metric, Output, Sample, Scores, pooled, rate
 
-RULES = tuple(f"input.{name}" for name in InputPolicy.model_fields)
+RULES = tuple(f"input.{name}" for name in InputPolicy.model_fields if name != "rate")  # which is of the page, not of texts
 
 _BY_RULE: tuple[Metric, ...] = tuple(
     rate(_noticed, f"questions in which {rule} noticed something, whatever follows from it", higher_is_better=None)
