@@ -31,6 +31,7 @@ from evals.cases import read_cases
 from knowledge.errors import CourseError
 
 _CHUNK = HEARD_RATE // 10
+_FIRST = "What is dropout?"  # loads what is loaded once, and does not count
 _STAGES = ("end_of_turn_ms", "transcript_ms", "first_sentence_ms", "first_sound_ms")
 
 
@@ -90,20 +91,20 @@ def main(
     cases = [case.question for name in ("starter", "starter_dev") for case in read_cases(name) if case.answerable]
     random.Random(seed).shuffle(cases)
     chosen = list(islice((question for question in cases if asker.group(Turn(question))), questions))
-    rows: list[Latency] = []
-    refused = 0
-    for question in ["What is dropout?", *chosen]:
+    rows: dict[bool, list[Latency]] = {False: [], True: []}  # by whether there was no answer
+    for question in [_FIRST, *chosen]:
         said = to_heard(speaker.say(question).samples.tobytes(), SPOKEN_RATE)
         scene = BenchScene(ready)
         latency = asyncio.run(_ask(open_conversation(scene, settings, ready.index), said, hands_free))
         print(f"{question}\n  heard: {scene.heard}  {latency.as_json()}", flush=True)
-        refused += scene.refused
-        rows.append(latency)
-    rows = rows[1:]  # the first loads what is loaded once
-    print(f"\n{len(rows)} questions, {refused} without an answer, {settings.voice.model}, {settings.voice.speaker}")
-    for stage in _STAGES:
-        values = [value / 1000 for row in rows if (value := getattr(row, stage)) is not None]
-        print(f"{stage[:-3]:>16}: {spread(values)} s, slowest tenth from {quantile(values, 0.9):.2f} s")
+        if question != _FIRST:
+            rows[scene.refused].append(latency)
+    print(f"\n{settings.voice.model}, {settings.voice.speaker}")
+    for refused, timed in rows.items():
+        print(f"{len(timed)} questions {'without' if refused else 'with'} an answer")
+        for stage in _STAGES:
+            if values := [value / 1000 for row in timed if (value := getattr(row, stage)) is not None]:
+                print(f"{stage[:-3]:>16}: {spread(values)} s, slowest tenth from {quantile(values, 0.9):.2f} s")
     speaker.close()
 
 
