@@ -43,7 +43,7 @@ const STATES = {
 };
 const PROBLEMS = {
   insecure:
-    "Browsers give the microphone only to pages that come over https, or from this machine (http://localhost). " +
+    "Browsers give the microphone only to pages that come over https, or from this machine (localhost). " +
     "Type your question, or ask whoever runs Lectern for an https address.",
   NotAllowedError: "The browser was told to give no microphone. Allow it beside the page's address, then press again.",
   NotFoundError: "There is no microphone. Connect one, then press again.",
