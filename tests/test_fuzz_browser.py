@@ -36,7 +36,7 @@ _ACTS = """() => {
             const own = /^(blob:|data:image\\/)/.test(value) || !URL.canParse(value, location)
                 || new URL(value, location).origin === origin;
             if (/^on/i.test(name) || (leads && !own) || (name === "style" && /url\\(/i.test(value)))
-                found.push(`${node.outerHTML.slice(0, 200)} in ${node.parentElement.closest("[class]").parentElement.textContent}`);
+                found.push(`${node.outerHTML.slice(0, 200)} in ${node.closest("div").textContent}`);
         }
     }
     return found;
