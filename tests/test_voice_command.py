@@ -132,6 +132,24 @@ def test_a_recorder_is_ended_with_its_recording(programs):
     assert process.poll() is not None
 
 
+def test_what_is_played_is_played_to_its_end(programs, tmp_path):
+    programs("aplay", f"import sys; open({str(tmp_path / 'heard')!r}, 'wb').write(sys.stdin.buffer.read())")
+    playing = devices.Playing(devices.player())
+    playing.play(b"ab")
+    playing.play(b"cd")
+    playing.finish()
+    assert (tmp_path / "heard").read_bytes() == b"abcd"
+    playing.finish()
+
+
+def test_a_player_that_fails_says_so(programs):
+    programs("aplay", "import sys; sys.exit(1)")
+    playing = devices.Playing(devices.player())
+    playing.play(bytes(1000))
+    with pytest.raises(CourseError, match="could not play"):
+        playing.finish()
+
+
 def test_silence_ends_the_player_at_once(programs):
     programs("aplay", "import time; time.sleep(60)")
     playing = devices.Playing(devices.player())

@@ -250,7 +250,7 @@ def weights(fresh, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("listener", "package"), [("faster-whisper", "faster_whisper"), ("openai-whisper", "whisper")])
 def test_a_missing_package_names_the_remedy(weights, monkeypatch, listener, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(CourseError, match=f"package {listener}, which is not installed.*make voice"):
+    with pytest.raises(CourseError, match=f"package {listener}, which is not installed.*(make voice|openai-whisper\\])"):
         listening.recogniser(VoiceSettings(listener=listener))
 
 

@@ -215,7 +215,7 @@ def test_say_writes_a_file_sentence_by_sentence(monkeypatch, tmp_path):
 
 def test_say_needs_words_and_a_player(monkeypatch):
     monkeypatch.setattr(speaking, "voice", lambda settings: FakeVoice())
-    monkeypatch.setattr("assistant.commands.say.shutil.which", lambda name: None)
+    monkeypatch.setattr("assistant.voice.devices.shutil.which", lambda name: None)
     for text, problem in ((" ", "nothing to say"), ("🙂", "no words"), ("Hello.", "plays sound")):
         done = CliRunner().invoke(app, ["say", text])
         assert isinstance(done.exception, CourseError)

@@ -1,10 +1,6 @@
 """`lectern say`: hear how an answer would sound."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,8 +11,6 @@ from knowledge.errors import CourseError
 
 if TYPE_CHECKING:
     from assistant.voice.speech import Voice
-
-_PLAYERS = (["afplay"], ["pw-play"], ["paplay"], ["aplay", "-q"], ["ffplay", "-nodisp", "-autoexit", "-loglevel", "error"])
 
 
 def say(
@@ -63,6 +57,7 @@ def _say(engine: "Voice", text: str, out: Path | None) -> None:
     import numpy as np
 
     from assistant.voice.audio import write_wav
+    from assistant.voice.devices import Playing, player
     from assistant.voice.speakable import speakable
     from assistant.voice.speech import SPOKEN_RATE
     from knowledge.sentences import sentence_spans
@@ -73,43 +68,15 @@ def _say(engine: "Voice", text: str, out: Path | None) -> None:
         raise CourseError("There are no words in that.", "Type a text in quotes.")
     console = Console(stderr=True)
     console.print(words, markup=False, highlight=False, soft_wrap=True)
-    if out is None:
-        player = _player()
+    playing = Playing(player()) if out is None else None  # before anything is spoken: there may be none
     pieces = [engine.say(s).samples for s in track(sentences, "Speaking", console=console, transient=True)]
     samples = np.concatenate(pieces)
-    if out is not None:
+    if playing is not None:
+        playing.play(samples.astype("<i2").tobytes())
+        playing.finish()
+    elif out is not None:
         write_wav(out, samples, SPOKEN_RATE)
         typer.echo(f"{out}: {len(samples) / SPOKEN_RATE:.1f} s")
-        return
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "said.wav")
-        write_wav(file, samples, SPOKEN_RATE)
-        _play(player, file)
-
-
-def _player() -> list[str]:
-    """What plays a WAV file here; empty on Windows, which can do it itself."""
-    if sys.platform == "win32":
-        return []
-    for command in _PLAYERS:
-        if shutil.which(command[0]):
-            return command
-    raise CourseError(
-        "No program that plays sound was found.",
-        "Write a file with --out FILE.wav, or install one (Debian: apt-get install alsa-utils).",
-    )
-
-
-def _play(player: list[str], file: Path) -> None:
-    if sys.platform == "win32":
-        import winsound
-
-        winsound.PlaySound(str(file), winsound.SND_FILENAME)
-        return
-    done = subprocess.run([*player, str(file)], stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise CourseError(f"{player[0]} could not play it: {last}.", "Write a file with --out FILE.wav.")
 
 
 def _list(speaker: str) -> None:

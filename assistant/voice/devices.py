@@ -101,6 +101,20 @@ class Playing:
             self._process.stdin.write(pcm)
             self._process.stdin.flush()
 
+    def finish(self) -> None:
+        """Wait until all of it has been played.
+
+        Raises:
+            CourseError: the player failed.
+        """
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; its exit status says how
+            process.stdin.close()
+        if process.wait():
+            raise CourseError(f"{self._command[0]} could not play it.", "Write a file with --out FILE.wav.")
+
     def silence(self) -> None:
         """At once."""
         process, self._process = self._process, None

@@ -31,8 +31,6 @@ class KnownVoice:
 class EspeakVoice:
     """Speaks through pyttsx3 in a process of its own (espeak_worker.py says why).
 
-    The process costs about 5 of the 28 ms that 15 words take.
-
     Args:
         voice: id or name of a voice of `voices()`; empty takes the engine's default.
         rate: words a minute.

@@ -1,4 +1,4 @@
-"""The course's own terms, as a prompt that recognition leans towards: without it, LoRA is heard as "Laura".
+"""The course's own terms, as a prompt that recognition leans towards.
 
 Whisper reads a prompt as the text before, and goes on in its spelling (OpenAI Cookbook, "Whisper prompting guide"). It takes
 224 tokens at most, and a long one makes it slow and fanciful, so only terms that it would hardly guess are in it.

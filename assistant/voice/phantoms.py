@@ -1,6 +1,6 @@
 """What Whisper makes up where nobody speaks, told from what was said.
 
-Measured with the base model on 20 kinds of synthesised noise and music that were forced upon it, and on 12 recordings of
+Measured with the base model on 20 kinds of synthesised noise and music that were forced upon it, and on 13 recordings of
 people. Without speech the words' probability was 0.03 to 0.25 and `no_speech` 0.57 to 0.81, in a sung "ah" 0.48 and 0.61. With
 speech it was 0.45 to 0.93, and `no_speech` at most 0.24 but for two with long silences (0.57, 0.72), so it never decides alone.
 Loops are sure of themselves (0.93), but compress 7 times and more, speech 0.3 to 1.6 times.

@@ -1,4 +1,4 @@
-"""Whisper as OpenAI published it, on PyTorch: for comparison, and where CTranslate2 has no build. About twice as slow."""
+"""Whisper as OpenAI published it, on PyTorch: for comparison, and where CTranslate2 has no build. Some six times as slow."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class OpenAIWhisper(Whisper):
         except ModuleNotFoundError as error:
             raise CourseError(
                 "This needs the package openai-whisper, which is not installed.",
-                "Run: make voice, or set voice.listener = faster-whisper.",
+                "Run: .venv/bin/pip install -c constraints.txt -e '.[openai-whisper]', or set voice.listener = faster-whisper.",
             ) from error
         self._model = _loaded(whisper, folder)
         languages = list(LANGUAGES)[: self._model.num_languages] if self._model.is_multilingual else ["en"]

@@ -7,7 +7,6 @@ read before (`lectern warm`); questions about sections that have not been read a
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -26,8 +25,7 @@ from assistant.voice.scene import Latency, State
 from assistant.voice.speaking import voice
 from assistant.voice.speech import SPOKEN_RATE, Speech
 from evals.bench.machine import machine, quantile, spread
-from evals.bench.ttft import Asker
-from evals.cases import read_cases
+from evals.bench.ttft import Asker, shuffled_questions
 from knowledge.errors import CourseError
 
 _CHUNK = HEARD_RATE // 10
@@ -88,9 +86,7 @@ def main(
     ready = build(settings)
     warm(ready)
     asker, speaker = Asker(ready), voice(settings.voice)
-    cases = [case.question for name in ("starter", "starter_dev") for case in read_cases(name) if case.answerable]
-    random.Random(seed).shuffle(cases)
-    chosen = list(islice((question for question in cases if asker.group(Turn(question))), questions))
+    chosen = list(islice((question for question in shuffled_questions(seed) if asker.group(Turn(question))), questions))
     rows: dict[bool, list[Latency]] = {False: [], True: []}  # by whether there was no answer
     for question in [_FIRST, *chosen]:
         said = to_heard(speaker.say(question).samples.tobytes(), SPOKEN_RATE)

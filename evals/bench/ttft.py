@@ -111,8 +111,7 @@ def main(
     read_only(model, settings)
     warm(ready)
     asker = Asker(ready)
-    cases = [case.question for name in ("starter", "starter_dev") for case in read_cases(name) if case.answerable]
-    random.Random(seed).shuffle(cases)
+    cases = shuffled_questions(seed)
     held = [[turn.question for turn in turns] for turns in read_conversations() if turns[0].split == "test"]
     timed = ask_first(asker, cases, questions)
     for name, values in follow_up(asker, random.Random(seed).sample(held, min(conversations, len(held)))).items():
@@ -120,6 +119,13 @@ def main(
     if not timed:
         raise CourseError("No section that was asked about has been read.", _NEEDS_WARM)
     report(timed)
+
+
+def shuffled_questions(seed: int) -> list[str]:
+    """All answerable questions of evals/cases."""
+    questions = [case.question for name in ("starter", "starter_dev") for case in read_cases(name) if case.answerable]
+    random.Random(seed).shuffle(questions)
+    return questions
 
 
 def read_only(model: ChatLlama, settings: Settings) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).with_name("weights")
 MANIFEST = "encoder.json"
 _BATCH = 16
-_REMEDY = "Reinstall Lectern, or train it anew: see finetune/guards/verifier/DATA.md"
+_REMEDY = "Set grounding.verifier to overlap, or train the encoder: finetune/guards/verifier/DATA.md says how."
 
 Floats = NDArray[np.float64]
 
