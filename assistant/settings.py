@@ -29,7 +29,11 @@ from knowledge.settings import ChunkingSettings, EvidenceSettings, RetrievalSett
 class ModelSettings(StrictModel):
     """The chat model. Sizes are in tokens."""
 
-    name: str = Field("qwen2.5-coder-1.5b-instruct-q4_k_m", description="a name of `lectern models list`, or a .gguf file")
+    name: str = Field(
+        "qwen2.5-coder-1.5b-instruct-q4_k_m",
+        description="a name of `lectern models list`, a .gguf file, hf:FOLDER (transformers) or openai:URL#MODEL (a server)",
+    )
+    adapter: str = Field("promoted", description="promoted, none, or one of `lectern finetune list`")
     context: int = Field(4096, ge=1024, le=32768, description="longest prompt and answer together")
     threads: int = Field(0, ge=0, le=256, description="0 takes every core that this process may use")
 
@@ -73,6 +77,12 @@ class VoiceSettings(StrictModel):
     keep_audio: bool = Field(False, description="keep what was said as sound in the data folder")
 
 
+class FinetuneSettings(StrictModel):
+    """What a better model may be made from."""
+
+    conversations: bool = Field(False, description="conversations may become training rows; ask those who chat first")
+
+
 class Settings(BaseSettings):
     """The whole tree; see docs of each part."""
 
@@ -84,7 +94,9 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("lectern", appauthor=False)),
         description="holds the index, the history and uploaded files",
     )
-    embedder: str = Field("all-minilm-l6-v2", description="a name of `lectern models list`")
+    embedder: str = Field(
+        "all-minilm-l6-v2", description="a name of `lectern models list`; one tuned from it and promoted takes its place"
+    )
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
     answer: AnswerSettings = AnswerSettings()
@@ -93,6 +105,7 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings = EvidenceSettings()
     grounding: GroundingSettings = GroundingSettings()
     voice: VoiceSettings = VoiceSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
 
     @property
     def index_dir(self) -> Path:
@@ -113,6 +126,11 @@ class Settings(BaseSettings):
     def uploads_dir(self) -> Path:
         """Files that were dropped into the page."""
         return self.data_dir / "uploads"
+
+    @property
+    def finetune_dir(self) -> Path:
+        """Training rows, runs and adapters."""
+        return self.data_dir / "finetune"
 
     @property
     def policy_file(self) -> Path:
