@@ -1,5 +1,6 @@
 """The chat model over an engine without weights; with `-m model` on SmolLM2 with 135 million parameters."""
 
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,8 @@ import pytest
 from fake_engine import END, START, FakeEngine, alone
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from assistant.llm.chat_llama import ChatLlama, _role
+from assistant.llm.chat_llama import ChatLlama
+from assistant.llm.messages import role_of
 from assistant.settings import EngineSettings
 from knowledge.errors import CourseError, MissingModel
 
@@ -73,9 +75,9 @@ def settled(model):
 
 
 def test_roles_are_those_of_chat_templates():
-    assert [_role(m) for m in (SystemMessage(""), HumanMessage(""), AIMessage(""))] == ["system", "user", "assistant"]
+    assert [role_of(m) for m in (SystemMessage(""), HumanMessage(""), AIMessage(""))] == ["system", "user", "assistant"]
     with pytest.raises(ValueError, match="tool"):
-        _role(ToolMessage("", tool_call_id="1"))
+        role_of(ToolMessage("", tool_call_id="1"))
 
 
 def test_the_prompt_is_the_template_filled_with_the_content(make):
@@ -319,10 +321,52 @@ def small(small_model):
     model.scheduler.close()
 
 
+def test_draws_are_repeatable_and_differ_from_seed_to_seed(make):
+    model, question = make(), [HumanMessage("Tell me.")]
+    one, again, other = (model.invoke(question, temperature=1.0, seed=seed).content for seed in (1, 1, 2))
+    assert one == again
+    assert len({one, other, model.invoke(question).content}) == 3
+
+
+def test_draws_come_with_the_chances_of_the_scores(make):
+    model = make(predict=lambda tokens, digest: ord("a"), max_tokens=400)
+    drawn = model.invoke([HumanMessage("Tell me.")], temperature=1.0, seed=3).content
+    assert drawn.count("z") / len(drawn) == pytest.approx(1 / (1 + math.e), abs=0.07)
+    cold = model.invoke([HumanMessage("Tell me.")], temperature=0.25, seed=3).content
+    assert cold.count("z") / len(cold) == pytest.approx(1 / (1 + math.e**4), abs=0.03)
+
+
+def test_it_tells_how_likely_the_likeliest_tokens_were(make):
+    model = make(predict=lambda tokens, digest: ord("a"))
+    reply = model.invoke([HumanMessage("Yes?")], max_tokens=2, top_logprobs=2)
+    told = reply.response_metadata["logprobs"]["content"]
+    assert [one["token"] for one in told] == ["a", "a"]
+    assert [one["token"] for one in told[0]["top_logprobs"]] == ["a", "z"]
+    a, z = (one["logprob"] for one in told[0]["top_logprobs"])
+    assert a == told[0]["logprob"] == pytest.approx(-math.log(1 + math.exp(-1)), abs=1e-4)
+    assert a - z == pytest.approx(1.0, abs=1e-5)
+
+
+def test_answers_drawn_side_by_side_do_not_mix(make):
+    model = make(pace=0.0005)
+    alone_ = [model.invoke([HumanMessage(f"Number {n}.")], temperature=1.0, seed=n).content for n in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        ask = lambda n: model.invoke([HumanMessage(f"Number {n}.")], temperature=1.0, seed=n).content  # noqa: E731
+        assert list(threads.map(ask, range(6))) == alone_
+
+
+def test_it_says_why_it_ended(make):
+    model = make()
+    question = [HumanMessage("Tell me.")]
+    assert model.invoke(question, max_tokens=3).response_metadata["finish_reason"] == "length"
+    says(model, question, "So.")
+    assert model.invoke(question).response_metadata["finish_reason"] == "stop"
+
+
 @pytest.mark.model
 def test_the_real_prompt_is_what_the_real_template_makes_of_it(small):
     messages = [SystemMessage("Rules."), HumanMessage("What is x |> f?"), AIMessage("A pipe."), HumanMessage("Why?")]
-    rendered = small._template(messages=[{"role": _role(m), "content": m.content} for m in messages]).prompt
+    rendered = small._template(messages=[{"role": role_of(m), "content": m.content} for m in messages]).prompt
     assert small.prompt_tokens(messages) == small.scheduler.engine.tokenize(rendered, special=True)
     assert small.count_tokens("Why?") == len(small.scheduler.engine.tokenize("Why?", special=False))
 

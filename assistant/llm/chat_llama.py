@@ -5,16 +5,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
+from assistant.llm.choosing import Choice
 from assistant.llm.job import Mark, Piece, Request
+from assistant.llm.messages import gathered, last_chunk, role_of
 from assistant.settings import EngineSettings
 from knowledge.errors import CourseError
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _BATCH = 128  # rows of one pass over the weights: about a second and a half of prompt on two cores
 _SEQUENCES = 64  # conversations and sections in memory
 _SLOT = "\ue000"  # private use: no template contains it
-_ROLES: dict[type[BaseMessage], str] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
 
 
 class ChatLlama(BaseChatModel):
@@ -35,8 +35,9 @@ class ChatLlama(BaseChatModel):
     up to the end of a block with a key is kept on disk, with the key as its label, and loaded by every prompt that begins so.
 
     Any number of threads may call it; their answers share the engine. `stream(..., stop_event=event)` ends when the event is
-    set, or when its iterator is closed. Generation is greedy. What else is computed in the same batch changes the last bits of
-    the numbers, so near ties may fall otherwise from one time to the next.
+    set, or when its iterator is closed. Generation is greedy unless `temperature` is given, and with it `seed`. `top_logprobs`
+    tells how likely the likeliest tokens were, in OpenAI's form, in the last message's `response_metadata`. What else is
+    computed in the same batch changes the last bits of the numbers, so near ties may fall otherwise from one time to the next.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -46,6 +47,7 @@ class ChatLlama(BaseChatModel):
     threads: int = 2
     max_tokens: int = 256
     states: Path | None = None  # folder of saved states; None keeps none
+    adapter: Path | None = None  # a LoRA adapter as .gguf file; change it with `use_adapter`
     engine: EngineSettings = EngineSettings()
 
     _building: threading.Lock = PrivateAttr(default_factory=threading.Lock)
@@ -56,7 +58,7 @@ class ChatLlama(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.path.name, "context": self.context}
+        return {"model": self.path.name, "adapter": self.adapter and str(self.adapter), "context": self.context}
 
     @property
     def scheduler(self) -> "Scheduler":
@@ -73,11 +75,39 @@ class ChatLlama(BaseChatModel):
         from assistant.llm.scheduler import Scheduler
 
         engine = Engine(self.path, self.engine.memory_mb << 20, self.context, _SEQUENCES, self.threads, _BATCH)
+        if self.adapter is not None:
+            try:
+                engine.use_adapter(self.adapter)
+            except BaseException:
+                engine.close()
+                raise
         budget = self.engine.disk_mb << 20
         store = StateStore(self.states, budget, engine.identity) if self.states and budget else None
         scheduler = Scheduler(engine, store, self.engine.parallel)
         atexit.register(scheduler.close)  # not in the middle of a computation
         return scheduler
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Answer with another LoRA adapter, or with none, from now on; loads the model if it is not loaded yet.
+
+        The weights stay mapped once. Answers that have begun end with the adapter that they began with; what was computed with
+        one adapter, in memory or on disk, is not used with another.
+
+        Raises:
+            CourseError: the adapter is missing, damaged or one of another model; the one before goes on.
+        """
+        with self._building:
+            loaded = "_scheduler" in self.__dict__
+            if not loaded:  # not with the adapter that it had: that may be what cannot be loaded
+                before, self.adapter = self.adapter, path
+                try:
+                    self._scheduler  # noqa: B018
+                except BaseException:
+                    self.adapter = before
+                    raise
+        if loaded:
+            self._scheduler.use_adapter(path)
+            self.adapter = path
 
     @cached_property
     def _template(self) -> Any:
@@ -102,7 +132,7 @@ class ChatLlama(BaseChatModel):
         block is tokenised apart from the next, so the tokens up to the end of a block do not depend on what follows.
         """
         tokenize = self.scheduler.engine.tokenize
-        slots = [{"role": _role(message), "content": f"{_SLOT}{n}{_SLOT}"} for n, message in enumerate(messages)]
+        slots = [{"role": role_of(message), "content": f"{_SLOT}{n}{_SLOT}"} for n, message in enumerate(messages)]
         tokens: list[int] = []
         marks: list[Mark] = []
         pieces: list[Piece] = []
@@ -156,10 +186,7 @@ class ChatLlama(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        *pieces, last = self._stream(messages, stop, run_manager, **kwargs)
-        usage = cast(AIMessageChunk, last.message).usage_metadata
-        message = AIMessage(content="".join(piece.text for piece in pieces), usage_metadata=usage)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return gathered(list(self._stream(messages, stop, run_manager, **kwargs)))
 
     def _stream(
         self,
@@ -169,6 +196,9 @@ class ChatLlama(BaseChatModel):
         *,
         max_tokens: int | None = None,
         stop_event: threading.Event | None = None,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        top_logprobs: int = 0,
         **_: Any,
     ) -> Iterator[ChatGenerationChunk]:
         request = self._request(messages, max_tokens or self.max_tokens)
@@ -179,6 +209,8 @@ class ChatLlama(BaseChatModel):
                 "Ask with fewer sources, or raise model.context in the settings.",
             )
         request.stop = _Either(stop_event)
+        if temperature > 0 or top_logprobs:
+            request.choose = Choice(temperature, seed, top_logprobs)
         self.scheduler.submit(request)
         try:
             yield from self._pieces(request, stop or [], run_manager)
@@ -207,7 +239,13 @@ class ChatLlama(BaseChatModel):
                 break
         else:
             _raise_if_failed(token)
-        yield _last_chunk(request, written)
+        reason = "interrupted" if request.stop.is_set() else "length" if written >= request.limit else "stop"
+        cached = request.from_memory + request.from_disk + request.joined
+        last = last_chunk(reason, len(request.tokens), cached, written)
+        if request.choose is not None:
+            told = request.choose.as_openai(lambda token: engine.piece(token).decode("utf-8", "replace"))
+            last.message.response_metadata["logprobs"] = told
+        yield last
 
 
 class _Either(threading.Event):
@@ -226,20 +264,6 @@ def _raise_if_failed(end: int | BaseException | None) -> None:
         raise end
 
 
-def _role(message: BaseMessage) -> str:
-    for kind, role in _ROLES.items():
-        if isinstance(message, kind):
-            return role
-    raise ValueError(f"Messages of type {message.type!r} have no role in a chat template.")
-
-
 def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
     content = [message.content] if isinstance(message.content, str) else message.content
     return [{"text": block} if isinstance(block, str) else block for block in content]
-
-
-def _last_chunk(request: Request, written: int) -> ChatGenerationChunk:
-    read = len(request.tokens)
-    details = InputTokenDetails(cache_read=request.from_memory + request.from_disk + request.joined)
-    usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written, input_token_details=details)
-    return ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage, chunk_position="last"))

@@ -6,25 +6,24 @@ thread; everything else belongs to one thread at a time.
 """
 
 import ctypes
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.llm import lora
+from assistant.llm.fingerprint import fingerprint
+from assistant.llm.log import listen
+from assistant.llm.vocabulary import Vocabulary
 from knowledge.errors import MissingModel
 
 _F16 = 1  # ggml type of K and V: shifting quantised keys would lose precision
 _FLASH = 1  # on: without it V is stored transposed, and saved states are larger
-_SAMPLE = 1 << 16  # bytes of each piece of a model file that its fingerprint reads
-_SAMPLES = 256
-_log = logging.getLogger(__name__)
 
 
 class Full(Exception):
@@ -51,8 +50,8 @@ class Row:
     predict: bool = False
 
 
-class Engine:
-    """A model with its cache.
+class Engine(Vocabulary):
+    """A model with its cache, and the LoRA adapter that `use_adapter` has put on it.
 
     Args:
         path: a .gguf file.
@@ -66,21 +65,21 @@ class Engine:
         MissingModel: the file cannot be loaded.
     """
 
+    _adapter: lora.Adapter | None = None
+
     def __init__(self, path: Path, memory: int, least: int, sequences: int, threads: int, batch: int) -> None:
         import llama_cpp.llama_cpp as ll
 
-        ll.llama_log_set(_silence(), ctypes.c_void_p())
+        listen()
         ll.llama_backend_init()
-        self._ll: Any = ll
         self.path = path
         self.batch = batch
         self.sequences = sequences
         self.abort = threading.Event()
-        self._open = True
-        self._model = ll.llama_model_load_from_file(str(path).encode(), ll.llama_model_default_params())
-        if not self._model:
+        model = ll.llama_model_load_from_file(str(path).encode(), ll.llama_model_default_params())
+        if not model:
             raise MissingModel(f"{path} cannot be loaded: it is no model or incomplete.", "Fetch it anew: lectern models pull.")
-        self._vocab = ll.llama_model_get_vocab(self._model)
+        super().__init__(model)
         self.cells = max(least, memory // self.cell_bytes)
         params = ll.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.kv_unified = self.cells, sequences, True
@@ -108,59 +107,20 @@ class Engine:
         self._ll.llama_free(self._context)
         self._ll.llama_model_free(self._model)
 
-    # Text
-
-    @cached_property
-    def chat_template(self) -> str | None:
-        """Jinja source of the model's chat template, if it has one."""
-        return self._metadata("tokenizer.chat_template")
-
-    @property
-    def bos(self) -> int:
-        """Token that begins a text, or -1."""
-        return int(self._ll.llama_vocab_bos(self._vocab))
-
-    @property
-    def eos(self) -> int:
-        """Token that ends a text, or -1."""
-        return int(self._ll.llama_vocab_eos(self._vocab))
-
-    def is_end(self, token: int) -> bool:
-        """Whether a token ends the answer."""
-        return bool(self._ll.llama_vocab_is_eog(self._vocab, token))
-
-    def tokenize(self, text: str, special: bool) -> list[int]:
-        """Tokens of a text, none added; `special`: whether "<|im_end|>" is a control token or ten characters."""
-        self._require_open()
-        data = text.encode("utf-8", "replace")
-        buffer = (ctypes.c_int32 * (len(data) + 8))()
-        count = self._ll.llama_tokenize(self._vocab, data, len(data), buffer, len(buffer), False, special)
-        if count < 0:
-            raise RuntimeError(f"llama.cpp cannot tokenise {len(data)} bytes.")
-        return list(buffer[:count])
-
-    def piece(self, token: int, special: bool = False) -> bytes:
-        """The bytes of a token, which may end inside a character; a control token has none unless `special`."""
-        self._require_open()
-        buffer = ctypes.create_string_buffer(256)
-        count = self._ll.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
-        if count < 0:
-            buffer = ctypes.create_string_buffer(-count)
-            count = self._ll.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
-        return buffer.raw[:count]
-
-    def _require_open(self) -> None:
-        if not self._open:
-            raise RuntimeError("The engine is closed.")
-
     # What it is
 
     @cached_property
+    def base(self) -> str:
+        """Fingerprint of the weights without an adapter."""
+        return fingerprint(self.path)
+
+    @property
     def identity(self) -> str:
-        """Fingerprint of all that a saved state depends on: weights, version of llama.cpp, cache type."""
+        """Fingerprint of all that a saved state depends on: weights, version of llama.cpp, cache type, adapter."""
         from llama_cpp import __version__
 
-        return f"{_fingerprint(self.path)}:{__version__}:f16"
+        adapter = f":{self._adapter.sha256}" if self._adapter else ""
+        return f"{self.base}:{__version__}:f16{adapter}"
 
     @cached_property
     def cell_bytes(self) -> int:
@@ -169,10 +129,35 @@ class Engine:
         width = ll.llama_model_n_embd(model) // ll.llama_model_n_head(model) * ll.llama_model_n_head_kv(model)
         return 2 * 2 * int(ll.llama_model_n_layer(model) * width)
 
-    def _metadata(self, key: str) -> str | None:
-        buffer = ctypes.create_string_buffer(1 << 16)
-        count = self._ll.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace") if count >= 0 else None
+    def use_adapter(self, path: Path | None) -> None:
+        """Compute with this LoRA adapter, or with none, from now on; the cache is empty afterwards.
+
+        The weights stay where they are: llama.cpp adds the adapter's part to each product as it goes.
+
+        Raises:
+            CourseError: the file is missing, is no adapter of this model or leaves it without a finite score; it goes on with
+                the adapter that it had.
+        """
+        before = self._adapter
+        new = lora.load(self._model, path, self.base) if path else None
+        try:
+            self._adapter = new
+            self._apply()
+            self.compute([Row(max(self.bos, 0), 0, 0, predict=True)])
+            if path and not np.isfinite(self.logits(0)).all():
+                raise lora.useless(path)
+        except BaseException:
+            self._adapter = before
+            self._apply()
+            lora.free(new)
+            raise
+        self._ll.llama_memory_clear(self._memory, True)
+        lora.free(before)
+
+    def _apply(self) -> None:
+        lora.apply(self._context, self._adapter)
+        self._ll.llama_memory_clear(self._memory, True)  # what it holds was computed with another adapter
+        self._moved = False
 
     # Computing
 
@@ -252,25 +237,3 @@ class Engine:
 
 def _bytes(data: NDArray[np.uint8]) -> Any:
     return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-def _fingerprint(path: Path) -> str:
-    """Hash of a file's size and of pieces spread over it: any other training of the weights changes every piece."""
-    size = path.stat().st_size
-    digest = sha256(str(size).encode())
-    with path.open("rb") as file:
-        for start in np.linspace(0, max(0, size - _SAMPLE), _SAMPLES, dtype=int):
-            file.seek(int(start))
-            digest.update(file.read(_SAMPLE))
-    return digest.hexdigest()[:20]
-
-
-_silent: list[Any] = []  # llama.cpp keeps a bare pointer to it
-
-
-def _silence() -> Any:
-    import llama_cpp.llama_cpp as ll
-
-    if not _silent:
-        _silent.append(ll.llama_log_callback(lambda level, text, _: _log.debug("%s", text.decode("utf-8", "replace").rstrip())))
-    return _silent[0]

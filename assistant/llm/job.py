@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
+from assistant.llm.choosing import Choice
 from assistant.llm.drafts import DraftPolicy, Lookup
 from assistant.llm.engine import Row
 from assistant.llm.sequences import Sequence as Held
@@ -50,6 +51,7 @@ class Request:
         tokens: the whole prompt.
         limit: most tokens of the answer; 0 only computes and saves, when nobody else waits.
         stop: ends it early.
+        choose: takes the next token from the scores; None takes the likeliest, and guesses ahead.
         out: receives the tokens of the answer, then None, or the exception that it failed with.
         from_memory, from_disk, joined: prompt tokens that were not computed, and why; set when the first token is out.
     """
@@ -60,6 +62,7 @@ class Request:
     pieces: tuple[Piece, ...] = ()
     drafts: bool = True
     stop: threading.Event = field(default_factory=threading.Event)
+    choose: Choice | None = None
     out: "SimpleQueue[int | BaseException | None]" = field(default_factory=SimpleQueue)
     from_memory: int = 0
     from_disk: int = 0
@@ -151,7 +154,8 @@ class Job:
     def find_match(self) -> int:
         """Length of the run that can be continued by a guess; 0 if there is none."""
         self.match = 0
-        if self.request.drafts and self.pending is not None and self.request.limit - self._written > 1:
+        guesses = self.request.drafts and self.request.choose is None
+        if guesses and self.pending is not None and self.request.limit - self._written > 1:
             if self._lookup is None:
                 self._lookup = Lookup([*self.sequence.tokens, self.pending])
             _, self.match = self._lookup.propose(1)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import xxhash
@@ -91,6 +91,10 @@ class StateStore:
         self._hash = hashlib.sha256(len(self._engine).to_bytes(8, "little") + self._engine)
         self._remove_orphans()
         self._evict(budget)
+
+    def of(self, engine: str) -> Self:
+        """The states of another engine in the same folder."""
+        return type(self)(self._folder, self._budget, engine)
 
     def has(self, tokens: Sequence[int]) -> bool:
         """Whether there is a state of exactly these tokens; it may still turn out bad, or be gone, when it is loaded."""

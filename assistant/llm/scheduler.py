@@ -8,6 +8,8 @@ having are computed ahead, and that ends within milliseconds of a question.
 import logging
 import threading
 import time
+from concurrent.futures import Future
+from pathlib import Path
 
 from assistant.llm.drafts import DraftPolicy
 from assistant.llm.engine import Aborted, Engine, Full, Row
@@ -39,6 +41,7 @@ class Scheduler:
         self._waiting: list[Job] = []
         self._active: list[Job] = []
         self._ahead: list[Job] = []
+        self._swaps: list[tuple[Path | None, Future[None]]] = []  # adapters that are wanted
         self._changed = threading.Condition()
         self._closing = False
         self._crowded = False  # somebody was sent back for want of cells; nobody comes in before somebody has ended
@@ -63,6 +66,25 @@ class Scheduler:
                 self._ahead.append(job)
             self._changed.notify()
 
+    def use_adapter(self, path: Path | None) -> None:
+        """Put another LoRA adapter on the model, or none; returns when it is in use.
+
+        Answers that have begun are finished with the one that they began with, those that wait are written with the new one.
+        Nothing that was computed with one is used with the other.
+
+        Raises:
+            CourseError: it cannot be used; the engine goes on with the adapter that it had.
+            RuntimeError: the engine is closed.
+        """
+        done: Future[None] = Future()
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("The engine is closed.")
+            self._swaps.append((path, done))
+            self.engine.abort.set()  # ends what is being computed ahead
+            self._changed.notify()
+        done.result()
+
     def interrupt(self) -> None:
         """Look at the requests' stop events now, even in the middle of what is computed ahead."""
         self.engine.abort.set()
@@ -86,13 +108,15 @@ class Scheduler:
                 self.pool.clear()
         for job in self._everyone():
             self._end(job)
+        for _, done in self._swaps:
+            done.set_exception(RuntimeError("The engine is closed."))
         self.pool.close()
         self.engine.close()
 
     def _wait_for_work(self) -> bool:
         """False when it is time to close."""
         with self._changed:
-            while not (self._closing or self._everyone()):
+            while not (self._closing or self._everyone() or self._swaps):
                 self._changed.wait()
             if not self._closing:
                 self.engine.abort.clear()
@@ -105,16 +129,34 @@ class Scheduler:
         for job in self._everyone():
             if job.request.stop.is_set():
                 self._end(job)
-        while self._waiting and len(self._active) < self._parallel and not self._crowded:
-            job = self._waiting[0]
-            job.open()
+        while len(self._active) < self._parallel and not self._crowded and (next_one := self._next()):
+            next_one.open()
             with self._changed:
-                self._waiting.remove(job)
-                self._active.append(job)
+                self._waiting.remove(next_one)
+                self._active.append(next_one)
         if self._active:
             self._step()
+        elif self._swaps:
+            self._swap()
         elif self._ahead:
             self._compute_ahead(self._ahead[0])
+
+    def _next(self) -> Job | None:
+        """Whose turn it is; before a change of adapter only those who have begun, and were sent back for want of cells."""
+        return next((job for job in self._waiting if not self._swaps or len(job.tokens) > len(job.request.tokens)), None)
+
+    def _swap(self) -> None:
+        with self._changed:
+            path, done = self._swaps.pop(0)
+        for job in self._ahead:
+            job.give_back()
+        failure = None
+        try:
+            self.engine.use_adapter(path)
+        except Exception as error:  # goes to the one who asked for it
+            failure = error
+        self.pool.begin_anew()
+        done.set_exception(failure) if failure else done.set_result(None)
 
     def _end(self, job: Job, error: Exception | None = None) -> None:
         with self._changed:
@@ -144,12 +186,21 @@ class Scheduler:
             self._make_room()
             return
         self._learn(time.monotonic() - started, len(rows), bool(slices))
+        end = 0
         for job, guess in zip(writing, guesses, strict=True):
-            self._say(job, job.accept(guess, [next(predicted) for _ in range(len(guess) + 1)], self.policy))
-        for job, tokens in slices:
-            job.read(tokens)
+            end += 1 + len(guess)
+            tokens = [next(predicted) for _ in range(len(guess) + 1)]
+            self._say(job, job.accept(guess, self._chosen(job, tokens, end - 1), self.policy))
+        for job, part in slices:
+            end += len(part)
+            job.read(part)
             if not job.unread:
-                self._say(job, [next(predicted)])
+                self._say(job, self._chosen(job, [next(predicted)], end - 1))
+
+    def _chosen(self, job: Job, likeliest: list[int], row: int) -> list[int]:
+        """The likeliest tokens, unless the request has another way to choose; then it has made no guesses."""
+        choose = job.request.choose
+        return likeliest if choose is None else [choose(self.engine.logits(row))]
 
     def _guesses(self, writing: list[Job]) -> list[list[int]]:
         """What each of them may write next; nothing while somebody's prompt is read, who would wait for it."""

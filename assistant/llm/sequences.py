@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,13 @@ class Sequence:
     used: float = 0.0
 
 
+class _ToWrite(NamedTuple):
+    store: StateStore  # of the engine as it was then: the next state may be one of another adapter
+    tokens: list[int]
+    state: NDArray[np.uint8]
+    label: str
+
+
 class SequencePool:
     """All sequences of an engine; to be used by its one thread.
 
@@ -60,7 +68,7 @@ class SequencePool:
         self._free = [id_ for id_ in range(engine.sequences) if id_ != _PIECES]
         self._held: list[Sequence] = []
         self._evicted: list[list[int]] = []
-        self._to_write: SimpleQueue[tuple[list[int], NDArray[np.uint8], str] | threading.Event | None] = SimpleQueue()
+        self._to_write: SimpleQueue[_ToWrite | threading.Event | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="state writer", daemon=True)
         self._writer.start()
         self._label = f"{CONVERSATION}{os.getpid()}"
@@ -175,15 +183,15 @@ class SequencePool:
         if self.store.has(sequence.tokens):
             return
         tokens, state = list(sequence.tokens), self._engine.save(sequence.id)
-        self._to_write.put((tokens, state, label))
+        self._to_write.put(_ToWrite(self.store, tokens, state, label))
         sequence.saved = len(tokens)
 
     def _write(self) -> None:
         while (item := self._to_write.get()) is not None:
             if isinstance(item, threading.Event):
                 item.set()
-            elif self.store is not None:
-                self.store.save(*item)
+            else:
+                item.store.save(item.tokens, item.state, item.label)
 
     def flush(self) -> None:
         """Wait until everything is written."""
@@ -214,6 +222,13 @@ class SequencePool:
         """Forget every sequence; for tests and after a failure of the engine."""
         for held in list(self._held):
             self.drop(held)
+
+    def begin_anew(self) -> None:
+        """Forget every sequence, and go on with the saved states of what the engine is by now."""
+        self.clear()
+        self._evicted = []
+        if self.store is not None:
+            self.store = self.store.of(self._engine.identity)
 
     def close(self) -> None:
         """Wait for the writer, and remove what only this process could use."""
