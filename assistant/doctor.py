@@ -13,7 +13,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from assistant.models import manifest, model_path
+from assistant.adapters import PROMOTED, Choice, chosen_adapter, promoted_adapter
+from assistant.models import HF, OPENAI, hf_folder, manifest, model_path
 from assistant.settings import Settings, core_count
 from knowledge.errors import CourseError
 
@@ -39,6 +40,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("ok", f"Python {platform.python_version()}")
     yield from _packages()
     yield from _models(settings)
+    yield from _adapter(settings)
     yield from _machine(settings.data_dir)
     yield _switches()
     yield from _index(settings)
@@ -53,14 +55,68 @@ def _packages() -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    for name in (settings.model.name, settings.embedder):
+    chat, bases = settings.model.name, settings.finetune_dir / "bases"
+    for name in (chat, settings.embedder):
         try:
-            model_path(name)
+            if name.startswith(OPENAI):
+                yield from _server(name)
+            elif name.startswith(HF):
+                hf_folder(name, bases)
+            else:
+                model_path(name)
         except CourseError as error:
             yield Finding("fault", error.problem, error.remedy)
         else:
             size = f" ({manifest()[name].bytes / 1e9:.2f} GB)" if name in manifest() else ""
             yield Finding("ok", f"model {name}{size}")
+    if chat.startswith(HF):
+        yield _gpu()
+    if chat.startswith(OPENAI):
+        yield from _what_leaves(chat, "questions, conversations and passages of the course")
+    if settings.grounding.verifier.startswith(OPENAI):
+        yield from _what_leaves(settings.grounding.verifier, "questions, answers and passages of the course")
+
+
+def _server(name: str) -> Iterator[Finding]:
+    from assistant.llm.chat_openai import chat_server
+
+    server = chat_server(name.removeprefix(OPENAI))
+    known = server.models()
+    if server.model not in known:
+        yield Finding("warning", f"{server.url} lists no model {server.model}", f"It lists: {', '.join(known[:5]) or 'none'}.")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("ok", f"answers are computed on {torch.cuda.get_device_name()}")
+    remedy = "Answers will be slow: on a processor, the GGUF models of `lectern models list` are several times faster."
+    return Finding("warning", "torch finds no GPU", remedy)
+
+
+def _what_leaves(name: str, what: str) -> Iterator[Finding]:
+    from course_guard.support.endpoint import is_local
+
+    url = name.removeprefix(OPENAI).partition("#")[0]
+    if not is_local(url):
+        plain = "" if url.startswith("https:") else ", and not encrypted"
+        remedy = "Nobody may be surprised by that: tell those who chat, or choose a model on this machine."
+        yield Finding("warning", f"{what} leave this machine for {url}{plain}", remedy)
+
+
+def _adapter(settings: Settings) -> Iterator[Finding]:
+    """Whether the adapter that shall answer does; without one there is nothing to say."""
+    promoted = settings.model.adapter == PROMOTED
+    try:
+        choice = promoted_adapter(settings) if promoted else Choice(chosen_adapter(settings))
+    except CourseError as error:
+        yield Finding("fault", error.problem, error.remedy)
+        return
+    if choice.notice:
+        yield Finding("warning", choice.notice, "See: lectern finetune list")
+    if choice.adapter:
+        yield Finding("ok", f"adapter {choice.adapter.id} ({choice.adapter.path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _machine(data_dir: Path) -> Iterator[Finding]:

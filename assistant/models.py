@@ -18,6 +18,8 @@ Progress = Callable[[str, int, int], None]
 
 State = Literal["cached", "partial", "absent"]
 
+HF, OPENAI = "hf:", "openai:"  # what the names of models begin with that are no GGUF files
+
 
 class _Row(BaseModel):
     """A table of models.toml; a typo in it fails at load."""
@@ -134,11 +136,17 @@ def state(spec: ModelSpec) -> State:
 def model_path(name: str) -> Path:
     """Find the file of a model that has one, the folder of one that has several; a path to a .gguf stands for itself.
 
-    Looks at existence and size only; `verify` reads the bytes.
+    Looks at existence and size only; `verify` reads the bytes. `hf:FOLDER` is that folder, see `hf_folder` for `hf:NAME`.
 
     Raises:
-        MissingModel: no such model or file, or its weights are not in the cache.
+        MissingModel: no such model or file, its weights are not in the cache, or they lie on a server (openai:URL#MODEL).
     """
+    if name.startswith(OPENAI):
+        raise MissingModel(
+            f"{name} is on a server: there are no weights here.", "Choose one of `lectern models list` for this."
+        )
+    if name.startswith(HF):
+        return hf_folder(name)
     if name.endswith(".gguf"):
         path = Path(name).expanduser()
         if not path.is_file():
@@ -149,6 +157,34 @@ def model_path(name: str) -> Path:
         raise MissingModel(f"The model {name} is not in {cache_dir()}.", f"Run `lectern models pull {name}`.")
     folder = model_folder(spec)
     return folder / spec.files[0].name if len(spec.files) == 1 else folder
+
+
+def hf_folder(name: str, bases: Path | None = None) -> Path:
+    """Find the folder of hf:FOLDER, a model in the format of transformers, or of hf:NAME, a GGUF that was made into one.
+
+    Args:
+        name: with the `hf:`; NAME is one of `lectern models list` or a .gguf file.
+        bases: where `lectern finetune` keeps what it has made of GGUF files, in folders named by their SHA-256.
+
+    Raises:
+        MissingModel: there is no such folder, it is not such a model, or NAME has not been converted.
+    """
+    rest = name.removeprefix(HF)
+    folder = Path(rest).expanduser()
+    if (folder / "config.json").is_file():
+        return folder
+    known = manifest().get(rest)
+    if bases is not None and rest and (known or rest.endswith(".gguf")):
+        digest = known.files[0].sha256 if known else sha256_of(model_path(rest), lambda _: None)
+        if (bases / digest / "config.json").is_file():
+            return bases / digest
+        raise MissingModel(
+            f"There is no copy of {rest} for transformers yet.", f"Training makes one: lectern finetune sft --model {rest}"
+        )
+    raise MissingModel(
+        f"{rest or 'hf:'} is not a folder with a model of transformers, which has a config.json.",
+        "Write hf:FOLDER, or hf: and a name of `lectern models list`.",
+    )
 
 
 def sha256_of(path: Path, on_progress: Callable[[int], None]) -> str:

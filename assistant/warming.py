@@ -11,6 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 
 from assistant.history import History
 from assistant.llm.chat_llama import ChatLlama
@@ -35,6 +39,22 @@ class WarmProgress:
     total: int
     title: str
     remaining_s: float | None
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """What tells a model that keeps what it has read (ChatLlama) from one that reads a prompt fast, or on a server."""
+
+    def is_ready(self, messages: Sequence[BaseMessage]) -> bool:
+        """Whether the state up to the last keyed block of these messages need not be computed."""
+
+    def compute_ahead(self, messages: Sequence[BaseMessage], stop_event: threading.Event) -> None:
+        """Compute and save the states up to the keyed blocks of these messages."""
+
+
+def make_warmer(model: BaseChatModel, index: CourseIndex, history: History | None = None) -> "Warmer | None":
+    """The Warmer of a model; None for one that does not read ahead: a chain without one asks it about whole sections."""
+    return Warmer(cast(ChatLlama, model), index, history) if isinstance(model, ReadsAhead) else None
 
 
 class Warmer:

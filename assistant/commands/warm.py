@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from knowledge.errors import CourseError
 
 if TYPE_CHECKING:
-    from assistant.runtime import Runtime
+    from assistant.warming import Warmer
 
 
 def warm(
@@ -39,13 +39,17 @@ def warm(
             raise CourseError("The course is empty.", "Add material: lectern ingest --starter, or lectern ingest PATH...")
         if not ready.settings.engine.disk_mb:
             raise CourseError("Nothing is kept: engine.disk_mb is 0.", "Set it to the megabytes that computed state may take.")
-        stale = ready.warmer.forget_changed()
+        warmer = ready.warmer
+        if warmer is None:
+            name = ready.settings.model.name
+            raise CourseError(f"{name} does not read ahead.", "There is nothing to do: it reads whole sections when asked.")
+        stale = warmer.forget_changed()
     if not status:
-        _read(ready)
-    _report(ready, stale, as_json)
+        _read(warmer)
+    _report(warmer, ready.settings.engine.disk_mb, stale, as_json)
 
 
-def _read(ready: "Runtime") -> None:
+def _read(warmer: "Warmer") -> None:
     stop = threading.Event()
     columns = [
         TextColumn("{task.description}", markup=False),  # a title may have brackets
@@ -56,7 +60,7 @@ def _read(ready: "Runtime") -> None:
     try:
         with Progress(*columns, console=Console(stderr=True)) as bars:
             bar = bars.add_task("Reading", total=None, left="")
-            for now in ready.warmer.read_all(stop):
+            for now in warmer.read_all(stop):
                 left = "" if now.remaining_s is None else f"{_time(now.remaining_s)} left"
                 bars.update(bar, total=now.total, completed=now.done, description=now.title or "Read", left=left)
     except KeyboardInterrupt:
@@ -69,15 +73,14 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _report(ready: "Runtime", stale: int, as_json: bool) -> None:
-    done, total = ready.warmer.count()
-    store = ready.warmer.store
+def _report(warmer: "Warmer", budget: int, stale: int, as_json: bool) -> None:
+    done, total = warmer.count()
+    store = warmer.store
     used = store.used() if store else 0
     if as_json:
-        facts = {"read": done, "sections": total, "bytes": used, "budget": ready.settings.engine.disk_mb << 20, "stale": stale}
+        facts = {"read": done, "sections": total, "bytes": used, "budget": budget << 20, "stale": stale}
         typer.echo(json.dumps(facts))
         return
-    budget = ready.settings.engine.disk_mb
     typer.echo(f"{done} of {total} sections read, {used / 2**20:,.0f} of {budget:,} MiB on disk.")
     if stale:
         typer.echo(f"{stale} that the course has no more were deleted.")

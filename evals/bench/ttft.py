@@ -57,12 +57,18 @@ class Timed:
 
 
 class Asker:
-    """A user's assistant in three ways; nothing comes into the history."""
+    """A user's assistant in three ways; nothing comes into the history.
+
+    Raises:
+        CourseError: its model keeps no state, so there is nothing to compare.
+    """
 
     def __init__(self, ready: Runtime) -> None:
         settings, index = ready.settings, ready.index
-        self.model = chat_model(settings)
-        self._warmer = ready.warmer
+        model = chat_model(settings)
+        if not isinstance(model, ChatLlama) or ready.warmer is None:
+            raise CourseError(f"{settings.model.name} does not read ahead.", "Choose a GGUF model: `lectern models list`.")
+        self.model, self._warmer = model, ready.warmer
         self._retriever = CourseRetriever(index=index, settings=settings.retrieval, k=settings.evidence.candidates)
         self._planner = EvidencePlanner(index, settings.evidence, self.model.count_tokens)
         verifier = make_verifier(settings.grounding, index.embedder, index.sentences)
@@ -70,7 +76,7 @@ class Asker:
         def chain(sections: Sections) -> CourseChain:
             return CourseChain(self._retriever, self._planner, self.model, verifier, None, settings.answer, sections=sections)
 
-        self._warm, self._full, self._cold = chain(ready.warmer), chain(Always(True)), chain(Always(False))
+        self._warm, self._full, self._cold = chain(self._warmer), chain(Always(True)), chain(Always(False))
 
     def group(self, turn: Turn) -> str | None:
         """What a turn is measured as; None if it is refused before the model, or its section has not been read."""
@@ -107,10 +113,9 @@ def main(
     ready = build(settings)
     if not settings.engine.disk_mb:
         raise CourseError("Nothing is kept: engine.disk_mb is 0.", _NEEDS_WARM)
-    model = chat_model(settings)
-    read_only(model, settings)
-    warm(ready)
     asker = Asker(ready)
+    read_only(asker.model, settings)
+    warm(ready)
     cases = shuffled_questions(seed)
     held = [[turn.question for turn in turns] for turns in read_conversations() if turns[0].split == "test"]
     timed = ask_first(asker, cases, questions)

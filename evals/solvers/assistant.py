@@ -48,7 +48,7 @@ class AssistantSolver:
     def identity(self) -> Mapping[str, Any]:
         """Names the sections that have been read, too: of others the model sees only the best sentences."""
         index, settings = self._runtime.index, self._runtime.settings
-        store = eval_model(settings).saved_states
+        store = getattr(eval_model(settings), "saved_states", None)  # only llama.cpp's models have them
         labels = {state.label for state in store.saved()} if store else set()
         read = sorted(section.id for section in index.sections() if f"{SECTION_KEY}{section.id}" in labels)
         return {
@@ -86,7 +86,7 @@ class AssistantSolver:
         chain, warmer = self._runtime.chain, self._runtime.warmer
         planner = PlantingPlanner(chain.planner, planted, self._runtime.index.embedder.count_tokens) if planted else None
         # The reader's own history is not the place for these.
-        asked = chain.without_history().with_model(self._model, self._runtime.settings.model.name, planner, warmer)
+        asked = chain.without_history().with_model(self._model, self._runtime.name, planner, warmer)
         if self._always_ask:
             lenient = chain.retriever.settings.model_copy(update={"threshold": 0.0})
             asked.retriever = chain.retriever.model_copy(update={"settings": lenient})

@@ -4,7 +4,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
-from assistant.models import find_spec, model_path, sha256_of
+from assistant.adapters import base_hashes, chosen_adapter
+from assistant.models import HF, OPENAI, find_spec, hf_folder, model_path, sha256_of
 from assistant.prompts import PROMPT_VERSION
 from assistant.settings import Settings
 from course_guard.policy import load_policy
@@ -20,7 +21,8 @@ def of_assistant(settings: Settings) -> dict[str, Any]:
     """Weights, prompt, code, check of support, policy of the guards, every setting but where the data lie. Loads no weights."""
     return {
         "model": settings.model.name,
-        "weights": weights(settings.model.name),
+        "weights": weights(settings),
+        **of_adapter(settings),
         "prompt": PROMPT_VERSION,
         "code": code_version("knowledge", "course_guard", "assistant", "evals.solvers"),
         "settings": settings.model_dump(mode="json", exclude={"data_dir"}),
@@ -41,19 +43,43 @@ def of_index(index: CourseIndex) -> dict[str, Any]:
 def of_model_calls(settings: Settings) -> dict[str, Any]:
     """All that decides, with the prompt, what the chat model writes, and how fast."""
     return {
-        "weights": weights(settings.model.name),
-        "llama-cpp-python": version("llama-cpp-python"),
+        "weights": weights(settings),
+        **of_adapter(settings),
+        **{library: version(library) for library in _libraries(settings.model.name)},
         "code": code_version("assistant.llm"),
         "settings": {"model": settings.model.model_dump(mode="json"), "engine": settings.engine.model_dump(mode="json")},
     }
 
 
-def weights(name: str) -> str:
+def of_adapter(settings: Settings) -> dict[str, str]:
+    """SHA-256 of the adapter that answers; empty for the model by itself.
+
+    Raises:
+        BadAdapter: the settings name one that cannot be used.
+    """
+    adapter = chosen_adapter(settings)
+    return {"adapter": adapter.sha256} if adapter else {}
+
+
+def _libraries(model: str) -> tuple[str, ...]:
+    if model.startswith(OPENAI):
+        return ()
+    return ("transformers", "torch") if model.startswith(HF) else ("llama-cpp-python",)
+
+
+def weights(settings: Settings) -> str:
     """SHA-256 of a chat model's file, from the manifest where it is known there; otherwise all of the file is read.
+
+    Of hf: that of the GGUF that the folder was made from, or of all its files. Of a server only its address can be known.
 
     Raises:
         MissingModel: there is no such model or file.
     """
+    name = settings.model.name
+    if name.startswith(OPENAI):
+        return name
+    if name.startswith(HF):
+        return min(base_hashes(f"{HF}{hf_folder(name, settings.finetune_dir / 'bases')}"))
     if name.endswith(".gguf"):
         return sha256_of(model_path(name), lambda _: None)
     return find_spec(name).files[0].sha256

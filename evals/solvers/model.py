@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from numpy.typing import NDArray
 from pydantic import ConfigDict, PrivateAttr
 
+from assistant.llm.backend import CourseModel
 from assistant.llm.chat_llama import ChatLlama
 from assistant.llm.kv import StateStore
 from assistant.runtime import chat_model
@@ -32,13 +33,15 @@ class _ReadOnlyStates(StateStore):
         return False
 
 
-def eval_model(settings: Settings) -> ChatLlama:
-    """The chat model of the settings, loaded; from now on this process writes no states.
+def eval_model(settings: Settings) -> CourseModel:
+    """The chat model of the settings; one that keeps states is loaded, and from now on this process writes none.
 
     Raises:
         MissingModel: its weights are not here.
     """
     model = chat_model(settings)
+    if not isinstance(model, ChatLlama):
+        return model
     scheduler = model.scheduler
     if scheduler.pool.store is not None and not isinstance(scheduler.pool.store, _ReadOnlyStates):
         budget = settings.engine.disk_mb << 20

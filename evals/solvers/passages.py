@@ -55,7 +55,8 @@ class PassagesSolver:
 
     @cached_property
     def _verifier(self) -> Verifier:
-        return make_verifier(self._settings.grounding, self._embedder)
+        model = eval_model(self._settings) if self._settings.grounding.verifier == "reread" else None
+        return make_verifier(self._settings.grounding, self._embedder, model=model)
 
     @cached_property
     def _model(self) -> RememberingModel:

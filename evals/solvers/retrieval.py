@@ -10,8 +10,10 @@ from typing import Any
 
 from assistant.answer import ranked_json
 from assistant.events import Exchange
+from assistant.llm.backend import make_model
 from assistant.memory import searched_for
-from assistant.models import model_path
+from assistant.models import HF, OPENAI, model_path
+from assistant.settings import Settings
 from evals.environment import Environment
 from evals.running.cache import code_version
 from evals.solvers.identity import of_index
@@ -54,7 +56,7 @@ class RetrievalSolver:
 
     @cached_property
     def _planner(self) -> EvidencePlanner:
-        return EvidencePlanner(self._index, self._settings.evidence, token_counter(self._settings.model.name))
+        return EvidencePlanner(self._index, self._settings.evidence, _counter(self._settings))
 
     def solve(self, sample: Sample) -> Output:
         earlier = [Exchange(question, "") for question in sample.input.get("earlier", ())]
@@ -71,6 +73,11 @@ class RetrievalSolver:
 
     def close(self) -> None:
         """Nothing: the index is the runtime's."""
+
+
+def _counter(settings: Settings) -> TokenCounter:
+    name = settings.model.name
+    return make_model(settings).count_tokens if name.startswith((HF, OPENAI)) else token_counter(name)
 
 
 @cache  # llama.cpp keeps a bare pointer to the callback

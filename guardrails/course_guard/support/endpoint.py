@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpx
@@ -88,9 +89,27 @@ def endpoint_judge(where: str) -> EndpointJudge:
     Raises:
         CourseError: `where` is not of that form.
     """
+    return EndpointJudge(*address(where))
+
+
+def address(where: str) -> tuple[str, str]:
+    """URL and model of URL#MODEL.
+
+    Raises:
+        CourseError: `where` is not of that form.
+    """
     url, _, model = where.partition("#")
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc or not model:
         raise CourseError(
             f"openai:{where} names no endpoint.", "Write openai:URL#MODEL: openai:http://127.0.0.1:8000/v1#qwen2.5-7b"
         )
-    return EndpointJudge(url, model)
+    return url, model
+
+
+def is_local(url: str) -> bool:
+    """Whether what is sent to a URL stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
