@@ -168,6 +168,7 @@ def _supported(claim: str, source: Path) -> "Support":
     from rich.console import Console
 
     from assistant.models import model_path
+    from assistant.runtime import chat_model
     from assistant.settings import load_settings
     from course_guard.verifier import make_verifier
     from knowledge.chunking import chunk
@@ -186,7 +187,8 @@ def _supported(claim: str, source: Path) -> "Support":
             lexical = LexicalIndex([passage.id for passage in passages], [passage.searchable for passage in passages])
             best = {id_ for id_, _ in lexical.search(claim, _PASSAGES)}
             passages = [passage for passage in passages if passage.id in best] or passages[:_PASSAGES]
-        return make_verifier(settings.grounding, embedder).against(passages, "").check(claim)
+        model = chat_model(settings) if settings.grounding.verifier == "reread" else None
+        return make_verifier(settings.grounding, embedder, model=model).against(passages, "").check(claim)
 
 
 def _screening_json(screening: "Screening") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from knowledge.settings import StrictModel
 class GroundingSettings(StrictModel):
     """When a sentence counts as supported."""
 
-    verifier: str = Field("overlap", description="what checks: overlap, trained, nli:FOLDER or openai:URL#MODEL")
+    verifier: str = Field("overlap", description="what checks: overlap, reread, trained, nli:FOLDER or openai:URL#MODEL")
     threshold: float | None = Field(
         None, ge=0, le=1, description="lowest support at which a sentence is shown; unset takes the verifier's own"
     )

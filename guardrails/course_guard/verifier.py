@@ -9,9 +9,11 @@ from knowledge.embedding import Embedder
 from knowledge.errors import CourseError
 
 if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+
     from course_guard.support.features import Reading
 
-NAMES = "overlap, trained, nli:FOLDER, openai:URL#MODEL"
+NAMES = "overlap, reread, trained, nli:FOLDER, openai:URL#MODEL"
 
 
 class SupportJudge(Protocol):
@@ -25,17 +27,24 @@ class SupportJudge(Protocol):
         """Probability, 0 to 1, that the passages, taken together, support each sentence."""
 
 
-def make_verifier(settings: GroundingSettings, embedder: Embedder, stored: StoredSentences | None = None) -> Verifier:
+def make_verifier(
+    settings: GroundingSettings,
+    embedder: Embedder,
+    stored: StoredSentences | None = None,
+    model: "BaseChatModel | None" = None,
+) -> Verifier:
     """The verifier that `settings.verifier` names.
 
-    overlap: embeddings, words and numbers. trained: an encoder trained with finetune/guards/verifier, with exact checks.
-    nli:FOLDER: a cross-encoder trained on entailment (a sentence-transformers CrossEncoder, such as nli-deberta-v3-xsmall).
-    openai:URL#MODEL: a chat model behind an OpenAI-compatible endpoint; the only one that sends anything anywhere.
+    overlap: embeddings, words and numbers. reread: overlap, and the chat model reads again what that supports.
+    trained: an encoder trained with finetune/guards/verifier, with exact checks. nli:FOLDER: a cross-encoder trained on
+    entailment (a sentence-transformers CrossEncoder, such as nli-deberta-v3-xsmall). openai:URL#MODEL: a chat model behind an
+    OpenAI-compatible endpoint; the only one that sends anything anywhere.
 
     Args:
         settings: `threshold`, where it is set, replaces the one that belongs to the verifier.
         embedder: of the course; the shipped calibration is for all-MiniLM-L6-v2.
         stored: as in TrainedVerifier.
+        model: the chat model, for reread.
 
     Raises:
         CourseError: there is no such verifier, or what it needs is missing.
@@ -43,6 +52,10 @@ def make_verifier(settings: GroundingSettings, embedder: Embedder, stored: Store
     kind, _, rest = settings.verifier.partition(":")
     if settings.verifier == "overlap":
         return OverlapVerifier(embedder, settings, stored)
+    if settings.verifier == "reread" and model is not None:
+        from course_guard.support.reread import RereadVerifier
+
+        return RereadVerifier(OverlapVerifier(embedder, settings, stored), model)
     if settings.verifier == "trained":
         from course_guard.support.cascade import TrainedVerifier
         from course_guard.support.encoder import Encoder
