@@ -14,6 +14,7 @@ from chainlit.session import WebsocketSession
 
 from assistant.events import Done, Exchange, Refusal, Turn
 from assistant.web import microphone, sources, upload
+from assistant.web.consent import apply_consent, consent_switch, has_consented
 from assistant.web.feedback import FeedbackLayer
 from assistant.web.page import keep_offline
 from assistant.web.ready import is_warm, opened, warmed
@@ -67,6 +68,7 @@ async def _fill(welcome: LiveMessage) -> None:
         Slider(id="sources", label="Passages to draw on, the best ones", initial=candidates, min=1, max=candidates, step=1),
     ]
     inputs += microphone.hands_free_switch(runtime.settings.voice.hands_free)
+    inputs.append(consent_switch(runtime.settings.finetune.conversations))
     if models:
         chosen = runtime.settings.model.name
         inputs.insert(0, Select(id="model", label="Model", items={name: name for name in models}, initial_value=chosen))
@@ -80,6 +82,7 @@ async def apply_settings(values: dict[str, Any]) -> None:
     cl.user_session.set("sizes", {"sources": int(values["sources"]), "max_tokens": max_tokens})
     cl.user_session.set("hands_free", bool(values.get("hands_free")))
     runtime = await opened()
+    await apply_consent(values, runtime.history, cl.context.session.thread_id)
     if (name := values.get("model")) and name != runtime.settings.model.name:
         try:
             await asyncio.to_thread(runtime.choose_model, name)
@@ -141,11 +144,12 @@ async def _answer(message: cl.Message, stop: Event) -> None:
         question=message.content.strip(),
         conversation=cl.context.session.thread_id,
         earlier=tuple(exchanges.values()),
+        consent=has_consented(),
         stop=stop,
         **(cl.user_session.get("sizes") or {}),
     )
     speak = microphone.aloud(message)
-    async for event in admitted(runtime.chain.astream, turn, cl.context.session.id, runtime.settings.policy_file):
+    async for event in admitted(runtime.astream, turn, cl.context.session.id, runtime.settings.policy_file):
         speak(event)
         if isinstance(event, Done):
             if run := cl.context.current_run:

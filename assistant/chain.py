@@ -173,5 +173,6 @@ class CourseChain(Runnable[Turn, Any]):
                 answer=answer.text,
                 refused=answer.refusal.rule if answer.refusal else None,
                 record=record,
+                consent=answer.turn.consent,
             )
         )

@@ -36,6 +36,7 @@ class Turn:
         sources: how many of the best passages the answer may draw on; None takes the setting.
         max_tokens: longest answer in tokens; None takes the setting.
         noticed: what was decided about the question before it was read, such as that it came too soon after others.
+        consent: whether who asks allows that the turn becomes training rows.
         stop: set it from any thread to stop the answer; what was checked so far stays.
     """
 
@@ -45,11 +46,19 @@ class Turn:
     sources: int | None = None
     max_tokens: int | None = None
     noticed: tuple[Verdict, ...] = ()
+    consent: bool = False
     stop: Event = field(default_factory=Event, compare=False)
 
     def __post_init__(self) -> None:
         """Half a pair of surrogates, which a browser may send, can be neither kept nor read; it becomes U+FFFD."""
         object.__setattr__(self, "question", _HALF_PAIR.sub("\ufffd", self.question))
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the assistant itself that the reader should know, such as an adapter that cannot be used."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +164,4 @@ class Done:
     exchange: Exchange | None = None
 
 
-TurnEvent = Guarded | Evidence | Sentence | Dropped | Refusal | Done
+TurnEvent = Notice | Guarded | Evidence | Sentence | Dropped | Refusal | Done

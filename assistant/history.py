@@ -17,12 +17,13 @@ from knowledge.errors import CourseError
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS turns (
     id TEXT PRIMARY KEY, conversation TEXT NOT NULL, asked_at TEXT NOT NULL, question TEXT NOT NULL, standalone TEXT NOT NULL,
-    answer TEXT NOT NULL, refused TEXT, record TEXT NOT NULL);
+    answer TEXT NOT NULL, refused TEXT, record TEXT NOT NULL, consent INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS feedback (
     turn_id TEXT PRIMARY KEY REFERENCES turns(id) ON DELETE CASCADE, value INTEGER NOT NULL, comment TEXT,
     given_at TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS turns_by_time ON turns (asked_at);
 """
+_ADD_CONSENT = "ALTER TABLE turns ADD COLUMN consent INTEGER NOT NULL DEFAULT 0"  # nobody had been asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class TurnRecord:
         refused: the rule that refused, or None.
         record: evidence, sentences, dropped sentences, versions and timings, as `lectern ask --json` prints them.
         value: 1 for thumbs up, 0 for down, None without feedback.
+        consent: whether who asked allows that the turn becomes training rows.
     """
 
     id: str
@@ -45,6 +47,7 @@ class TurnRecord:
     record: dict[str, Any]
     value: int | None = None
     comment: str | None = None
+    consent: bool = False
 
 
 class History:
@@ -65,6 +68,7 @@ class History:
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute("PRAGMA foreign_keys=ON")
                 db.executescript(_SCHEMA)
+                _migrate(db)
                 yield db
         except (OSError, sqlite3.DatabaseError) as error:
             remedy = "Check its permissions and the free disk space, or move it away."
@@ -74,7 +78,7 @@ class History:
         """Keep a turn."""
         values = (turn.id, turn.conversation, turn.asked_at, turn.question, turn.standalone, turn.answer, turn.refused)
         with self._open() as db:
-            db.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*values, json.dumps(turn.record)))
+            db.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, json.dumps(turn.record), turn.consent))
 
     def rate(self, turn_id: str, value: int, comment: str | None = None) -> None:
         """Judge a turn; a second judgement replaces the first.
@@ -105,7 +109,19 @@ class History:
                    ORDER BY t.asked_at DESC, t.rowid DESC LIMIT ?"""
         with self._open() as db:
             rows = db.execute(query, (-1 if limit is None else limit,)).fetchall()
-        return [TurnRecord(**{**dict(row), "record": json.loads(row["record"])}) for row in rows]
+        return [
+            TurnRecord(**{**dict(row), "record": json.loads(row["record"]), "consent": bool(row["consent"])}) for row in rows
+        ]
+
+    def withdraw(self, conversation: str) -> None:
+        """Take back the consent to train on the turns of a conversation."""
+        with self._open() as db:
+            db.execute("UPDATE turns SET consent = 0 WHERE conversation = ?", (conversation,))
+
+    def consented(self) -> frozenset[str]:
+        """Ids of the turns that may become training rows."""
+        with self._open() as db:
+            return frozenset(row["id"] for row in db.execute("SELECT id FROM turns WHERE consent"))
 
     def find(self, prefix: str) -> TurnRecord:
         """The turn whose id begins with `prefix`.
@@ -130,6 +146,19 @@ class History:
         with closing(sqlite3.connect(self._path)) as db:
             db.execute("VACUUM")  # so that deleted text leaves the disk too
         return count
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring a file of an earlier version up to date."""
+    if _lacks_consent(db):
+        db.execute("BEGIN IMMEDIATE")
+        if _lacks_consent(db):  # another process may have been faster
+            db.execute(_ADD_CONSENT)
+        db.commit()
+
+
+def _lacks_consent(db: sqlite3.Connection) -> bool:
+    return all(column["name"] != "consent" for column in db.execute("PRAGMA table_info(turns)"))
 
 
 def now() -> str:

@@ -126,6 +126,9 @@ class FakeHistory:
         """Keep a judgement."""
         self.judged[turn_id] = (value, comment)
 
+    def withdraw(self, conversation: str) -> None:
+        """There is no consent to take back."""
+
     def unrate(self, turn_id: str) -> None:
         """Drop a judgement."""
         del self.judged[turn_id]
@@ -240,6 +243,14 @@ class FakeRuntime:
 
     def __post_init__(self) -> None:
         self.chain = FakeChain(self.index)
+
+    def stream(self, turn: Turn) -> Iterator[TurnEvent]:
+        """The chain's."""
+        return self.chain.stream(turn)
+
+    def astream(self, turn: Turn) -> AsyncIterator[TurnEvent]:
+        """The chain's."""
+        return self.chain.astream(turn)
 
     def read_ahead(self) -> None:
         """There is no model that could."""

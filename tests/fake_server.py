@@ -85,6 +85,7 @@ def main(data_dir: Path) -> None:
                 "earlier": [e.question for e in t.earlier],
                 "sources": t.sources,
                 "max_tokens": t.max_tokens,
+                "consent": t.consent,
             }
             for t in runtime.chain.turns
         ]

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from assistant.answer import Answer
+from assistant.answer import Answer, collect
 from assistant.commands.show import show
 from assistant.events import Exchange, Turn, TurnEvent
 from knowledge.errors import CourseError
@@ -59,7 +59,7 @@ def ask(
     elif as_json:
         _print_json(ready, questions[0], sources)
     else:
-        show(ready.chain.stream(Turn(questions[0], uuid4().hex, sources=sources)), Console())
+        show(ready.stream(_turn(ready, questions[0], uuid4().hex, sources=sources)), Console())
 
 
 def _readable(question: str) -> str:
@@ -104,11 +104,18 @@ def chat(model: Model = None, sources: Sources = None) -> None:
             case _ if text.startswith("/"):
                 console.print("Commands: /new, /up [comment], /down [comment], /quit.", style="yellow", markup=False)
             case _:
-                turn = Turn(text, conversation, earlier, sources)
+                turn = _turn(ready, text, conversation, earlier, sources)
                 answer = _answer(ready, turn, console)
                 last = answer.done.turn_id if answer.done else None
                 if answer.done and answer.done.exchange:
                     earlier = (*earlier, answer.done.exchange)
+
+
+def _turn(
+    ready: "Runtime", question: str, conversation: str, earlier: tuple[Exchange, ...] = (), sources: int | None = None
+) -> Turn:
+    """In the terminal nobody else asks: the setting is the consent."""
+    return Turn(question, conversation, earlier, sources, consent=ready.settings.finetune.conversations)
 
 
 def _answer(ready: "Runtime", turn: Turn, console: Console) -> Answer:
@@ -116,7 +123,7 @@ def _answer(ready: "Runtime", turn: Turn, console: Console) -> Answer:
     answer = Answer(turn)
 
     def gathered() -> Iterator[TurnEvent]:
-        for event in ready.chain.stream(turn):
+        for event in ready.stream(turn):
             answer.add(event)
             yield event
 
@@ -148,7 +155,8 @@ def open_course(model: str | None) -> "Runtime":
 
 def _print_json(ready: "Runtime", question: str, sources: int | None) -> None:
     with redirect_stdout(sys.stderr):  # whatever a library prints, standard output is for our JSON
-        answer = ready.chain.invoke(Turn(question, uuid4().hex, sources=sources))
+        turn = _turn(ready, question, uuid4().hex, sources=sources)
+        answer = collect(turn, ready.stream(turn))
     print(json.dumps(answer.as_json(), ensure_ascii=False), flush=True)
 
 

@@ -103,7 +103,7 @@ class _TerminalScene:
         self._console.print(f"\n[bold]>[/] {text}\n", highlight=False)
 
     async def answer(self, text: str, take: Callable[[TurnEvent], None]) -> None:
-        turn = self._turn = Turn(text, self._conversation, self._earlier)
+        turn = self._turn = Turn(text, self._conversation, self._earlier, consent=self.course.settings.finetune.conversations)
         answer, loop = Answer(turn), asyncio.get_running_loop()
 
         def told() -> None:
@@ -112,7 +112,7 @@ class _TerminalScene:
                 loop.call_soon_threadsafe(take, event)
                 return event
 
-            show(map(passed, self.course.chain.stream(turn)), self._console)
+            show(map(passed, self.course.stream(turn)), self._console)
 
         try:
             await asyncio.to_thread(told)

@@ -1,0 +1,1 @@
+"""The course and what readers allow of their conversations -> rows to train on."""
