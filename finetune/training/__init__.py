@@ -1,0 +1,1 @@
+"""Training an adapter: SFT, DPO and KTO with TRL and PEFT."""
