@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assistant.models import model_path
+from assistant.embedders import embedder_folder
 from assistant.settings import Settings
 from knowledge.embedding import SentenceEmbedder
 from knowledge.errors import CourseError
@@ -25,7 +25,7 @@ def open_index(settings: Settings, *, anew: bool = False) -> CourseIndex:
         IndexMismatch: the index was made with another embedder.
         CourseError: its folder cannot be written, or the index is damaged.
     """
-    embedder = SentenceEmbedder(model_path(settings.embedder))
+    embedder = SentenceEmbedder(embedder_folder(settings))
     with _faults_explained(settings.index_dir):
         if anew:
             CourseIndex.erase(settings.index_dir)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from evals import eval_options as given
-from evals.running.request import OUT, Drawing, Request
+from evals.running.request import OUT, Drawing, Request, read_lessons
 
 app = typer.Typer(
     help="""Measure how good the answers are, and whether a change made them better.
@@ -71,6 +71,7 @@ def run(
     model: given.Model = None,
     changes: given.Changes = None,
     data: given.Data = None,
+    lessons: given.Lessons = None,
     name: given.Name = "",
     judge: given.JudgeName = "overlap",
     resume: given.Resume = None,
@@ -91,7 +92,7 @@ def run(
 
         $ lectern eval run course/answers --model qwen2.5-coder-0.5b-instruct-q4_k_m --set evidence.clear=1
     """
-    drawing = Drawing(split, limit, False, seed)
+    drawing = Drawing(split, limit, False, seed, read_lessons(lessons))
     _start(Request(tasks, drawing, model, changes or (), data, name, judge, resume, out, no_cache))
 
 

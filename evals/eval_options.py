@@ -25,6 +25,12 @@ Changes = Annotated[
 Data = Annotated[
     Path | None, typer.Option("--data", file_okay=False, exists=True, help="Folder that holds the folders of public data.")
 ]
+Lessons = Annotated[
+    Path | None,
+    typer.Option(
+        "--lessons", dir_okay=False, exists=True, help="Only samples about the lessons of this file, one a line, or about none."
+    ),
+]
 Name = Annotated[str, typer.Option("--name", help="Added to the name of the run's folder.")]
 JudgeName = Annotated[
     str,

@@ -478,7 +478,7 @@ def test_sources_are_listed_and_removed(lectern, open_toy_index, course_dir):
 @pytest.fixture
 def real_index(embedder, course_dir, monkeypatch, tmp_path):
     """The index of the settings, in its own folder, with the toy course in it; `lectern` finds weights for it."""
-    monkeypatch.setattr("assistant.course.model_path", lambda name: tmp_path)
+    monkeypatch.setattr("assistant.embedders.model_path", lambda name: tmp_path)
     monkeypatch.setattr("assistant.course.SentenceEmbedder", lambda folder: embedder)
     index = open_index(load_settings())
     ingest(index, [course_dir])
@@ -527,7 +527,7 @@ def test_rebuild_of_a_damaged_index_names_its_folder(lectern):
 @pytest.mark.parametrize("missing", ["weights", "files"])
 def test_a_rebuild_that_cannot_succeed_keeps_the_index(lectern, real_index, course_dir, monkeypatch, missing):
     if missing == "weights":
-        monkeypatch.setattr("assistant.course.model_path", model_path)
+        monkeypatch.setattr("assistant.embedders.model_path", model_path)
     code, _, err = lectern("ingest", "--rebuild", course_dir if missing == "weights" else "nowhere")
     assert code == 2
     assert ("lectern models pull" if missing == "weights" else "nowhere") in err

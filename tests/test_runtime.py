@@ -57,12 +57,12 @@ def test_another_model_is_chosen_once_its_weights_are_found(monkeypatch, tmp_pat
     other.count_tokens = len
     ready = Runtime(Settings(), toy_index(), None, Chain(), Warmer(first, toy_index()))
     if reads_ahead:
-        ready.warmer.start()
+        ready.read_ahead()
     before = ready.warmer
     with pytest.raises(MissingModel):
         ready.choose_model("smollm2-135m-instruct")
     assert (ready.chain.given, ready.warmer) == ((), before)
-    monkeypatch.setattr(module, "chat_model", lambda settings, name: other)
+    monkeypatch.setattr(module, "make_model", lambda settings, name, adapter: other)
     ready.choose_model("smollm2-135m-instruct")
     model, name, planner, sections = ready.chain.given
     assert (model, name, sections) == (other, "smollm2-135m-instruct", ready.warmer)
@@ -98,7 +98,7 @@ def test_warming_opens_everything_that_a_question_needs(ingested, monkeypatch):
         return noted
 
     opened = []
-    monkeypatch.setattr(module, "chat_model", lambda settings: Model())
+    monkeypatch.setattr(module, "make_model", lambda settings, name, adapter: Model())
     for name in ("dense", "lexical"):
         monkeypatch.setattr(CourseIndex, name, noting(name))
 
@@ -112,7 +112,7 @@ def test_warming_opens_everything_that_a_question_needs(ingested, monkeypatch):
 
 @pytest.mark.parametrize("harm", ["no folder", "garbage"])
 def test_an_index_that_cannot_be_opened_is_a_course_error(tmp_path, monkeypatch, embedder, harm):
-    monkeypatch.setattr("assistant.course.model_path", lambda name: tmp_path)
+    monkeypatch.setattr("assistant.embedders.model_path", lambda name: tmp_path)
     monkeypatch.setattr("assistant.course.SentenceEmbedder", lambda folder: embedder)
     folder = tmp_path / "data"
     if harm == "no folder":

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
 
-from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence, TurnEvent
+from assistant.events import Done, Dropped, Evidence, Guarded, Notice, Refusal, Sentence, TurnEvent
 from knowledge.passage import Citation, Passage
 
 
@@ -18,16 +18,15 @@ def show(events: Iterable[TurnEvent], console: Console) -> None:
     dropped = 0
     for event in events:
         match event:
-            case Guarded():
-                for warning in event.warnings:
+            case Notice() | Guarded():
+                for warning in (event.text,) if isinstance(event, Notice) else event.warnings:
                     console.print(Text(f"{warning}\n", style="yellow"))
             case Evidence() if event.passages:
                 console.print(_sources(event))
             case Sentence():
                 marks = "".join(f"[{c.number}]" for c in event.citations)
                 console.print(Text.assemble(event.lead, event.text, (marks, "cyan")), end="", soft_wrap=True)
-                for citation in event.citations:
-                    cited.setdefault(citation.number, citation)
+                cited = {citation.number: citation for citation in event.citations} | cited
             case Dropped():
                 dropped += 1
             case Refusal():

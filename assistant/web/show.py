@@ -11,7 +11,7 @@ from typing import Any
 
 import chainlit as cl
 
-from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence, TurnEvent
+from assistant.events import Done, Dropped, Evidence, Guarded, Notice, Refusal, Sentence, TurnEvent
 from assistant.web.marking import Span, harmless_markdown, marked, safe_markdown, surroundings
 from knowledge.passage import Citation, Document, Passage
 
@@ -90,6 +90,9 @@ class TurnMessage(LiveMessage):
         """Draw one event; `document` finds the document of an id and is called in a thread."""
         self._document = document
         match event:
+            case Notice():
+                self._warnings.append(event.text)
+                await self.change(warnings=self._warnings)
             case Guarded():
                 self._warnings += [warning for warning in event.warnings if warning not in self._warnings]
                 if self._warnings:

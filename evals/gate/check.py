@@ -4,6 +4,7 @@ FELL       the paired difference is worse than the margin, and more than chance:
            test, where there is one, agrees (p <= 0.05); or the run's own 95% interval lies wholly beyond a fixed limit; or a
            sample failed that worked in the baseline.
 PASSED     the difference is within the margin, and the 95% interval excludes a worsening of twice the margin.
+           A figure that must rise passed if it is better, and more than chance by the same two measures.
 UNDECIDED  everything else, and whatever rests on fewer samples than `least_n` or on fewer than ten groups. Never a pass.
 
 What that promises for each figure, however many samples there are: one that is as good as before is said to have fallen in at
@@ -129,7 +130,7 @@ def check(run: Path, tasks: Sequence[Task] | None = None, config: Path = CONFIG,
         if not (rows := new.rows(gated.task)):
             why = f"the run has no samples of {gated.task}" + (f": it {absent[gated.task]}" if gated.task in absent else "")
             outcomes.append(Outcome(gated, metric, "undecided", why))
-        elif gated.margin is not None and other_judge(before, manifest, gated.task):
+        elif gated.is_paired and other_judge(before, manifest, gated.task):
             outcomes.append(Outcome(gated, metric, "undecided", "another judge than in the baseline judged it"))
         else:
             outcomes.append(_outcome(gated, metric, pairs[gated.task], of_rows(metric, rows)))
@@ -144,17 +145,17 @@ def check(run: Path, tasks: Sequence[Task] | None = None, config: Path = CONFIG,
 
 
 def _outcome(gated: Gated, metric: Metric, pairs: Pairs, now: Estimate | None) -> Outcome:
-    change = change_of(metric, pairs) if gated.margin is not None and pairs.both else None
-    verdicts = [limit(gated, now), *([] if gated.margin is None else [decide(gated, metric, change)])]
+    change = change_of(metric, pairs) if gated.is_paired and pairs.both else None
+    verdicts = [limit(gated, now), *([decide(gated, metric, change)] if gated.is_paired else [])]
     status = min((verdict[0] for verdict in verdicts), key=_WORST.index)
     why = "; ".join(reason for found, reason in verdicts if found == status and reason)
     return Outcome(gated, metric, status, why, change, now)
 
 
 def decide(gated: Gated, metric: Metric, change: Difference | None) -> tuple[Status, str]:
-    """Whether a figure with a margin fell against the baseline, and why."""
+    """Whether a figure with a margin fell against the baseline, or one that must rise did so, and why."""
     margin = gated.margin
-    if margin is None or metric.higher_is_better is None:
+    if not gated.is_paired or metric.higher_is_better is None:
         raise ValueError(f"{metric.name} has no margin or no direction")
     if change is None or change.low is None or change.high is None:
         return "undecided", "no sample of the baseline and of the run can be paired" if change is None else "it has no interval"
@@ -162,6 +163,8 @@ def decide(gated: Gated, metric: Metric, change: Difference | None) -> tuple[Sta
         return "undecided", f"not enough cases to decide: {change.groups} groups of samples, of which {LEAST_GROUPS} are needed"
     fall = -change.value if metric.higher_is_better else change.value
     most = -change.low if metric.higher_is_better else change.high
+    if margin is None:
+        return _rise(gated, change, -fall)
     if fall > margin + _SLACK and change.sure:
         return "fell", f"worse by {fall:.3g}, more than the {margin:g} tolerated and more than chance"
     if change.n < gated.least_n:
@@ -173,6 +176,18 @@ def decide(gated: Gated, metric: Metric, change: Difference | None) -> tuple[Sta
     needed = 10 * ceil(change.n * ((most - fall) / room) ** 2 / 10)
     why = f"it may have got worse by up to {most:.3g}, and {margin:g} is tolerated"
     return "undecided", f"not enough cases to decide: {why}; there are {change.n} samples, about {needed} would tell"
+
+
+def _rise(gated: Gated, change: Difference, rise: float) -> tuple[Status, str]:
+    p = "" if change.p is None else f", p = {change.p:.2g}"
+    if change.sure and rise < 0:
+        return "fell", f"it must rise, but is worse by {-rise:.3g}, more than chance"
+    if change.n < gated.least_n:
+        return "undecided", f"not enough cases to decide: {change.n} paired samples, of which {gated.least_n} are needed"
+    if change.sure:
+        return "passed", ""
+    interval = f"95% interval of the change {change.low:.3g} to {change.high:.3g}"
+    return "undecided", f"it must rise, and changed by {rise:+.3g}, no more than chance ({interval}{p})"
 
 
 def limit(gated: Gated, now: Estimate | None) -> tuple[Status, str]:

@@ -7,7 +7,10 @@
     floor = 0.7      # may not be lower, whatever the baseline is; `ceiling` likewise for figures that should be low
     least_n = 120    # fewer samples decide nothing
 
-A figure needs a margin, a floor or a ceiling. Times have no margin, only a ceiling: the baseline's machine was another one.
+    rises = true     # in place of a margin: must get better, more than chance
+
+A figure needs a margin, a floor or a ceiling, or it must rise. Times have no margin, only a ceiling: the baseline's machine was
+another one.
 """
 
 import tomllib
@@ -33,12 +36,20 @@ class Gated(BaseModel):
     margin: float | None = Field(None, gt=0)
     floor: float | None = None
     ceiling: float | None = None
+    rises: bool = False
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> "Gated":
-        if self.margin is None and self.floor is None and self.ceiling is None:
-            raise ValueError("needs a margin, a floor or a ceiling")
+        if self.margin is None and self.floor is None and self.ceiling is None and not self.rises:
+            raise ValueError("needs a margin, a floor or a ceiling, or rises = true")
+        if self.rises and self.margin is not None:
+            raise ValueError("must rise, so it has no margin for a fall")
         return self
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it is held against the baseline, and not only against fixed limits."""
+        return self.margin is not None or self.rises
 
 
 class _File(BaseModel):
@@ -69,9 +80,9 @@ def read_gate(path: Path, metrics: Mapping[str, Sequence[Metric]]) -> tuple[Gate
         if gated.metric not in known:
             there = f"{gated.task} has {', '.join(known)}" if known else "`lectern eval list` shows the tasks"
             raise CourseError(f"{path} names {gated.metric} of {gated.task}, which there is not.", f"Correct it: {there}.")
-        if gated.margin is not None and known[gated.metric].higher_is_better is None:
+        if gated.is_paired and known[gated.metric].higher_is_better is None:
             raise CourseError(
-                f"{path}: neither direction of {gated.metric} is better.", "Give it a floor or a ceiling, no margin."
+                f"{path}: neither direction of {gated.metric} is better.", "Give it a floor or a ceiling instead."
             )
     return figures
 

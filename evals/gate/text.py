@@ -44,7 +44,7 @@ def print_gate(found: GateResult, console: Console | None = None) -> None:
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     gated, change, now, unit = outcome.gated, outcome.change, outcome.now, outcome.metric.unit
     name = f"  {gated.metric}{'' if outcome.metric.higher_is_better else ' ↓'}"
-    limits = [shown(gated.margin, unit)] if gated.margin is not None else []
+    limits = [shown(gated.margin, unit)] if gated.margin is not None else ["must rise"] if gated.rises else []
     limits += [
         f"{kind} {shown(bound, unit)}"
         for kind, bound in (("floor", gated.floor), ("ceiling", gated.ceiling))

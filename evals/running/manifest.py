@@ -8,8 +8,10 @@
 | skipped | by name: why a task that was asked for does not run |
 | failed, stopped | by name: how many samples failed; why a task was given up |
 | split, limit, quick, seed | which samples: limit null takes all; quick limits each task to its own number too |
+| lessons | only samples about these, or about none; null takes all |
 | settings | the whole tree, folders of this machine left out |
-| model, adapter | {name, sha256} of the chat model's file, sha256 null if it is not here; adapter is null |
+| model | {name, sha256} of the chat model's file, sha256 null if it is not here |
+| adapter | {id, sha256}, null for the model by itself |
 | embedder, index | identity; {generation, documents, content (a hash)}, null without an index |
 | prompt_version, code | of assistant/prompts.py; hash of Lectern's Python files |
 | judge | {name, identity} if a task is judged, else null |
@@ -27,19 +29,21 @@ from pathlib import Path, PurePath
 from platform import python_version
 from typing import Any
 
+from assistant.adapters import chosen_adapter
 from assistant.course import open_index
-from assistant.models import model_path, sha256_of
+from assistant.models import HF, model_path, sha256_of
 from assistant.prompts import PROMPT_VERSION
 from assistant.settings import Settings
 from evals.bench.machine import machine
 from evals.environment import Environment
 from evals.running.cache import Cache, code_version, digest
+from evals.solvers.identity import weights
 from knowledge.errors import CourseError, IndexMismatch, MissingModel
 
 # Two parts of one run must agree in these.
 _SAME = (
-    "tasks", "split", "limit", "quick", "seed", "settings", "model", "adapter", "embedder", "index", "prompt_version", "code",
-    "judge", "data",
+    "tasks", "split", "limit", "quick", "seed", "lessons", "settings", "model", "adapter", "embedder", "index",
+    "prompt_version", "code", "judge", "data",
 )  # fmt: skip
 _ROOTED = re.compile(r"(^|[=:])((?:~|/(?!/)).*)$")  # also in --data=/folder and nli:/folder, but not in http://host
 
@@ -60,8 +64,8 @@ def describe(environment: Environment, tasks: Mapping[str, Any], judged: bool) -
     return {
         "tasks": dict(tasks),
         "settings": portable(settings.model_dump(mode="json", exclude={"data_dir"})),
-        "model": _model(settings.model.name, environment.cache),
-        "adapter": None,
+        "model": _model(settings, environment.cache),
+        "adapter": of_adapter(settings),
         "embedder": embedder,
         "index": index,
         "prompt_version": PROMPT_VERSION,
@@ -72,6 +76,26 @@ def describe(environment: Environment, tasks: Mapping[str, Any], judged: bool) -
         "python": python_version(),
         "packages": _packages(),
     }
+
+
+def of_adapter(settings: Settings) -> dict[str, str] | None:
+    """The adapter that answers.
+
+    Raises:
+        BadAdapter: the settings name one that cannot be used.
+    """
+    try:
+        adapter = chosen_adapter(settings)
+    except MissingModel:  # tasks that need it say so themselves
+        return None
+    return {"id": adapter.id, "sha256": adapter.sha256} if adapter else None
+
+
+def pinned(settings: Settings) -> Settings:
+    """The settings with the name of the adapter in the place of "promoted", which another process may change meanwhile."""
+    adapter = of_adapter(settings)
+    model = settings.model.model_copy(update={"adapter": adapter["id"] if adapter else "none"})
+    return settings.model_copy(update={"model": model})
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -112,10 +136,13 @@ def _short(value: Any) -> str:
     return f"{text[:12]}..." if re.fullmatch(r"[0-9a-f]{32,}", text) else text
 
 
-def _model(name: str, cache: Cache) -> dict[str, Any]:
+def _model(settings: Settings, cache: Cache) -> dict[str, Any]:
+    name = settings.model.name
     try:
+        if name.startswith(HF):
+            return {"name": portable(name), "sha256": weights(settings)}
         path = model_path(name)
-    except MissingModel:  # tasks that need it say so themselves
+    except MissingModel:  # tasks that need it say so themselves, or it is on a server
         return {"name": portable(name), "sha256": None}
     seen = path.stat()
     key = {"sha256 of": str(path), "bytes": seen.st_size, "changed": seen.st_mtime_ns}  # reading a GB takes seconds

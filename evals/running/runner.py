@@ -70,9 +70,9 @@ def plan(tasks: Sequence[Task], data: Path | None, drawing: Drawing) -> tuple[li
     """The samples of each task, and by name why a task is left out.
 
     Raises:
-        CourseError: a task's file is damaged, or two of its samples have the same id.
+        CourseError: a task's file is damaged, two of its samples have the same id, or none is about the lessons asked for.
     """
-    planned, skipped = [], {}
+    planned, skipped, about = [], {}, set()
     for task in tasks:
         if why := missing_data(task, data):
             skipped[task.name] = why
@@ -80,13 +80,27 @@ def plan(tasks: Sequence[Task], data: Path | None, drawing: Drawing) -> tuple[li
         samples = list(task.samples(data))
         if len({sample.id for sample in samples}) < len(samples):
             raise CourseError(f"Two samples of {task.name} have the same id.", "Make its ids unique.")
-        halves = [sample for sample in samples if drawing.split in ("all", sample.split)]
+        if drawing.lessons is not None and all("lesson" not in sample.target for sample in samples):
+            skipped[task.name] = "has samples that name no lesson"
+            continue
+        halves = [sample for sample in samples if drawing.split in ("all", sample.split) and _is_about(sample, drawing)]
+        about |= {sample.target.get("lesson") for sample in halves}
         limits = [limit for limit in (drawing.limit, task.quick if drawing.quick else None) if limit is not None]
         if drawn := draw(halves, min(limits, default=None), drawing.seed, task.whole_groups):
             planned.append(Planned(task, tuple(drawn)))
         else:
-            skipped[task.name] = f"has no samples in the half {drawing.split}" if samples else "has no samples"
+            which = "" if drawing.lessons is None else " about the given lessons"
+            skipped[task.name] = f"has no samples in the half {drawing.split}{which}" if samples else "has no samples"
+    if drawing.lessons is not None and planned and not about & drawing.lessons:
+        some = sorted(drawing.lessons)[0]
+        raise CourseError(f"No sample is about {some}, or another of the given lessons.", "See: lectern sources list")
     return planned, skipped
+
+
+def _is_about(sample: Sample, drawing: Drawing) -> bool:
+    """Whether a sample is about one of the lessons asked for, or about none."""
+    lesson = sample.target.get("lesson")
+    return drawing.lessons is None or not lesson or lesson in drawing.lessons
 
 
 def run_tasks(run: Run, tasks: Sequence[Planned], environment: Environment, watch: Watch) -> Outcome:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evals.environment import Environment
 from evals.running.cache import FOLDER, Cache
-from evals.running.manifest import check_same, describe, portable
+from evals.running.manifest import check_same, describe, pinned, portable
 from evals.running.overrides import changed_settings
 from evals.running.progress import Bar, Estimate, count, duration
 from evals.running.registry import all_tasks, choose
@@ -34,7 +34,7 @@ def carry_out(request: Request, console: Console) -> tuple[Run, Outcome]:
         CourseError: the request cannot be met; nothing has been computed.
         KeyboardInterrupt: it was stopped; `console` has been told how to go on.
     """
-    settings = changed_settings(request.changes, request.model)
+    settings = pinned(changed_settings(request.changes, request.model))
     tasks, skipped = plan(_chosen(request), request.data, request.drawing)
     for name, why in skipped.items():
         console.print(f"{name} is skipped: it {why}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -71,6 +71,7 @@ def _manifest(request: Request, environment: Environment, tasks: Sequence[Planne
         "limit": drawing.limit,
         "quick": drawing.quick,
         "seed": drawing.seed,
+        "lessons": None if drawing.lessons is None else sorted(drawing.lessons),
         "data": sorted({folder for planned in tasks for folder in planned.task.data}),
         **describe(environment, {p.task.name: p.as_json() for p in tasks}, any(p.task.judged for p in tasks)),
     }
