@@ -114,15 +114,20 @@ function mendAudio(recorder, player) {
       throw error;
     }
   };
-  // Chainlit's own loses the last words, throws where nothing had begun, and leaves its audio context open.
+  // Chainlit's own loses the last words, throws where nothing had begun or is about to end, and leaves its audio context open.
   recorder.end = async function () {
-    if (!this.processor) return;
+    if (!this.processor || this.ending) return;
+    this.ending = true;
     const rest = this._chunkProcessorBuffer;
     this._chunkProcessorBuffer = { raw: new ArrayBuffer(0), mono: new ArrayBuffer(0) };
     if (rest.mono.byteLength) this._chunkProcessor(rest);
     const { context } = this.source;
-    await end.call(this);
-    await context.close();
+    try {
+      await end.call(this);
+      await context.close();
+    } finally {
+      this.ending = false;
+    }
   };
   const { connect } = player;
   player.connect = async function () {

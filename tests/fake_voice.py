@@ -73,6 +73,7 @@ class FakeVoice:
 
     def __init__(self, seconds=0.3, slow=0.0):
         self.seconds, self.slow, self.said, self.broken = seconds, slow, [], None
+        self.warmed = 0
 
     def say(self, text):
         """A tone for it."""
@@ -81,6 +82,10 @@ class FakeVoice:
         time.sleep(self.slow)
         self.said.append(text)
         return Speech((say(440, self.seconds, SPOKEN_RATE) * 32767).astype(np.int16), text)
+
+    def warm(self):
+        """Counted."""
+        self.warmed += 1
 
     def close(self):
         """Nothing to free."""

@@ -77,7 +77,7 @@ def test_a_recorded_question_is_answered_into_a_file(course, tmp_path, capsys):
     assert "Sources" in said
     with wave.open(str(out)) as answer:
         assert answer.getframerate() == 24_000
-        assert answer.getnframes() == 24_000 * len(course.voice.said) // 10 == 12_000
+        assert answer.getnframes() == 24_000 * len(course.voice.said) // 10 == 14_400
 
 
 def test_errors_of_the_turn_are_the_commands(course, tmp_path):
@@ -115,7 +115,7 @@ def test_a_conversation_in_the_terminal(course, programs, tmp_path, monkeypatch,
     monkeypatch.setattr(sys, "stdin", _nobody())
     run(hands_free=True)
     assert "> What does dropout do during training?" in capsys.readouterr().out
-    assert len(course.voice.said) == 5
+    assert len(course.voice.said) == 6
 
 
 def test_a_microphone_that_does_not_open_says_why(programs):

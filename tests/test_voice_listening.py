@@ -2,6 +2,7 @@ import json
 import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from threading import Event
 
 import numpy as np
@@ -42,7 +43,8 @@ def said(text, start_s=0.0, end_s=1.0, confidence=0.9, no_speech=0.01, compressi
 def speaking(monkeypatch, *spans):
     """The voice detector finds speech in these seconds."""
     found = [Stretch(round(start * R), round(end * R)) for start, end in spans]
-    monkeypatch.setattr(windows, "stretches", lambda samples: iter(found))
+    monkeypatch.setattr(windows, "stretches", lambda samples: list(found))
+    monkeypatch.setattr(windows, "BLOCK_S", 1000)  # and all of it in one block
 
 
 # Windows
@@ -50,7 +52,7 @@ def speaking(monkeypatch, *spans):
 
 def cut(monkeypatch, length_s, *spans):
     speaking(monkeypatch, *spans)
-    return list(windows.windows(np.arange(round(length_s * R), dtype=np.float32)))
+    return list(windows.windows([np.arange(round(length_s * R), dtype=np.float32)]))
 
 
 def test_long_silences_are_cut_and_times_are_those_of_the_recording(monkeypatch):
@@ -72,40 +74,80 @@ def test_no_window_is_longer_than_whisper_hears_and_none_hears_a_sample_twice(mo
     assert sum(window.speech_s for window in cuts) == pytest.approx(60 * 9.9)
 
 
-def test_windows_come_as_they_are_asked_for(monkeypatch):
-    taken = []
-
-    def stretches(samples):
-        for start in range(0, 100, 20):
-            taken.append(start)
-            yield Stretch(start * R, (start + 19) * R)
-
-    monkeypatch.setattr(windows, "stretches", stretches)
-    next(windows.windows(np.zeros(200 * R, np.float32)))
-    assert len(taken) <= 3
-
-
 @pytest.fixture
 def detector(monkeypatch):
+    """What is not silent is speech, of which gaps of half a second are a part; blocks are short."""
     vad = pytest.importorskip("faster_whisper.vad", reason="needs the extra voice")
 
-    def found(samples, options):  # what is not silent is speech
+    def found(samples, options):
         loud = np.flatnonzero(samples)
-        return [{"start": int(loud[0]), "end": int(loud[-1]) + 1}] if len(loud) else []
+        runs = np.split(loud, np.flatnonzero(np.diff(loud) > R // 2) + 1) if len(loud) else []
+        return [{"start": int(run[0]), "end": int(run[-1]) + 1} for run in runs]
 
     monkeypatch.setattr(vad, "get_speech_timestamps", found)
-    monkeypatch.setattr(windows, "_BLOCK_S", 10)
+    monkeypatch.setattr(windows, "BLOCK_S", 10)
+
+
+def heard_in(seconds, *spans, pieces=7):
+    """Windows of a recording with speech in these seconds, which comes in pieces; each sample is its number."""
+    sound = np.zeros(round(seconds * R), np.float32)
+    for start, end in spans:
+        at = slice(round(start * R), round(end * R))
+        sound[at] = np.arange(len(sound), dtype=np.float32)[at]
+    return list(windows.windows(np.array_split(sound, pieces)))
+
+
+def spans_of(found):
+    return [(round(start / R, 2), round(end / R, 2)) for window in found for start, end in window.pieces]
 
 
 def test_who_speaks_across_the_border_of_two_blocks_is_heard_in_one_piece(detector):
-    samples = np.zeros(25 * R, np.float32)
-    samples[8 * R : 12 * R] = 1
-    assert list(windows.stretches(samples)) == [Stretch(8 * R, 12 * R)]
+    (window,) = heard_in(25, (8, 12))
+    assert spans_of([window]) == [(7.6, 12.4)]
+    assert window.speech_s == 4
+    assert window.samples[round(0.5 * R)] == round(8.1 * R)
+
+
+@pytest.mark.parametrize("start", [9.3, 9.5, 9.9, 10.0, 10.2, 10.5])
+def test_speech_at_the_border_of_two_blocks_keeps_what_is_around_it(detector, start):
+    found = heard_in(40, (1, 3), (start, start + 2))
+    assert spans_of(found) == [(0.6, 3.4), (round(start - 0.4, 2), round(start + 2.4, 2))]
+
+
+def test_a_pause_at_the_border_is_heard_once(detector):
+    found = spans_of(heard_in(40, (7, 9.39), (10, 12), pieces=40))
+    assert found == [(6.6, 9.79), (9.79, 12.4)]
 
 
 def test_who_speaks_without_end_is_heard_all_the_same(detector):
-    found = list(windows.stretches(np.ones(25 * R, np.float32)))
-    assert [(one.start / R, one.end / R) for one in found] == [(0, 10), (10, 20), (20, 25)]
+    found = heard_in(25, (0.1, 25))
+    pieces = [piece for window in found for piece in window.pieces]
+    assert pieces[0][0] == 0
+    assert pieces[-1][1] == 25 * R
+    assert all(before[1] == after[0] for before, after in pairwise(pieces))
+
+
+def test_a_recording_is_read_no_further_than_it_is_heard(detector):
+    read = []
+
+    def sound():
+        for number in range(60):
+            read.append(number)
+            yield np.ones(R, np.float32) if number % 5 < 3 else np.zeros(R, np.float32)
+
+    found = windows.windows(sound())
+    next(found)
+    assert len(read) <= 40, "28 s of speech, and a block"
+    assert len(list(found)) == 1
+
+
+def test_pieces_of_any_length_make_the_same_windows(detector):
+    spans = [(start, start + 2.7) for start in range(1, 90, 4)]
+    once = heard_in(95, *spans, pieces=1)
+    often = heard_in(95, *spans, pieces=991)
+    assert spans_of(once) == spans_of(often)
+    for one, other in zip(once, often, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
 
 
 def noises(seconds=8):
@@ -196,7 +238,7 @@ def test_a_window_that_is_not_believed_tells_no_language(monkeypatch):
 def test_a_long_recording_is_followed_until_somebody_stops_it(monkeypatch):
     speaking(monkeypatch, (0, 25), (30, 55), (60, 85))
     fake, stop = FakeWhisper(said("One.")), Event()
-    segments = fake.follow(np.zeros(90 * R, np.float32), stopped=stop.is_set)
+    segments = fake.follow([np.zeros(90 * R, np.float32)], stopped=stop.is_set)
     assert next(segments).start_s == 0
     stop.set()
     assert list(segments) == []
@@ -206,7 +248,7 @@ def test_a_long_recording_is_followed_until_somebody_stops_it(monkeypatch):
 def test_a_question_is_heard_while_a_lecture_is_followed(monkeypatch):
     speaking(monkeypatch, (0, 25), (30, 55))
     fake, lecture = FakeWhisper(said("One.")), np.zeros(60 * R, np.float32)
-    segments = fake.follow(lecture)
+    segments = fake.follow([lecture])
     next(segments)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(fake.hear, lecture).result(timeout=5).text == "One. One."
@@ -369,10 +411,10 @@ def command(tmp_path, monkeypatch):
         return FakeWhisper(said("What is LoRA?", 0.4, 1.6, 0.8123), said("And BM25?", 1.6, 3.0, 0.9))
 
     monkeypatch.setattr(listening, "recogniser", recogniser)
-    monkeypatch.setattr("assistant.voice.audio.read_audio", read_fake)
-    monkeypatch.setattr(
-        whisper, "windows", lambda samples: [Window(SPEECH, 3.0, ((3599 * R, 3609 * R),))] if len(samples) else []
-    )
+    monkeypatch.setattr("assistant.voice.decoding.length_s", lambda path, longest_s: 3700.0)
+    monkeypatch.setattr("assistant.voice.decoding.decoded", decode_fake)
+    window = Window(SPEECH, 3.0, ((3599 * R, 3609 * R),))
+    monkeypatch.setattr(whisper, "windows", lambda sound: [window] if sum(map(len, sound)) else [])
 
     def run(*arguments):
         result = CliRunner().invoke(cli.app, ["transcribe", *arguments])
@@ -382,10 +424,10 @@ def command(tmp_path, monkeypatch):
     load_settings.cache_clear()
 
 
-def read_fake(path, longest_s):
+def decode_fake(path, longest_s):
     if path.name == "bad.wav":
         raise CourseError("bad.wav is no recording.", "Give another.")
-    return np.zeros(0 if path.name == "silence.wav" else 9, np.float32)
+    yield np.zeros(0 if path.name == "silence.wav" else 9, np.float32)
 
 
 def test_each_line_has_the_time_at_which_it_begins(command):

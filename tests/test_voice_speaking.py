@@ -37,6 +37,21 @@ ENGINE = """
         if "hangs" in line:
             time.sleep(60)
         path = os.path.join(sys.argv[1], f"{number}.wav")
+        if "as AIFF" in line:
+            import av
+            frame = av.AudioFrame(format="s16", layout="mono", samples=22050)
+            frame.sample_rate = 22050
+            frame.planes[0].update(b"\\x00\\x10" * 22050)
+            with av.open(path, "w", format="aiff") as out:
+                stream = out.add_stream("pcm_s16be", rate=22050, layout="mono")
+                for packet in [*stream.encode(frame), *stream.encode(None)]:
+                    out.mux(packet)
+            print("Wrote " + path, file=sys.stderr, flush=True)
+            continue
+        if "as nothing" in line:
+            open(path, "wb").write(b"FORM")
+            print("Wrote " + path, file=sys.stderr, flush=True)
+            continue
         with wave.open(path, "wb") as out:
             out.setnchannels(1); out.setsampwidth(2); out.setframerate(22050)
             out.writeframes(b"\\x01\\x00" * len(line.strip()))
@@ -60,6 +75,50 @@ def test_a_sentence_a_line(engine):
     assert rate == 22_050
     assert engine.say("four")[0].tolist() == [1] * 4
     assert not list(Path(engine._folder.name).iterdir())  # no sound is kept
+
+
+def test_the_voice_of_macos_writes_aiff_under_any_name(engine):
+    pytest.importorskip("av", reason="needs the extra voice")
+    samples, rate = engine.say("as AIFF")
+    assert rate == SPOKEN_RATE
+    assert len(samples) == pytest.approx(SPOKEN_RATE, abs=20)
+    assert set(samples[100:-100].tolist()) <= {4095, 4096, 4097}
+    assert not list(Path(engine._folder.name).iterdir())
+
+
+def test_what_is_no_sound_is_said(engine):
+    pytest.importorskip("av", reason="needs the extra voice")
+    with pytest.raises(CourseError, match="wrote no sound that can be read"):
+        engine.say("as nothing")
+    assert len(engine.say("four")[0]) == 4
+
+
+def test_a_warmed_engine_has_started_and_says_nothing_of_its_own(engine):
+    engine.warm()
+    before = engine.pid
+    assert before is not None
+    engine.warm()
+    assert engine.say("four")[0].tolist() == [1] * 4
+    assert engine.say("seven")[0].tolist() == [1] * 5
+    assert engine.pid == before
+    assert not list(Path(engine._folder.name).iterdir())
+
+
+def test_an_engine_that_died_while_idle_is_warmed_again(engine):
+    engine.say("one")
+    before = engine.pid
+    os.kill(before, signal.SIGKILL)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+    engine.warm()
+    assert engine.pid not in (None, before)
+    assert len(engine.say("four")[0]) == 4
+
+
+def test_an_engine_that_dies_of_warming_is_reported_by_the_sentence(engine):
+    engine._command[1:2] = ["-c", "import sys; sys.exit('no voice')"]
+    engine.warm()
+    with pytest.raises(CourseError, match="no voice"):
+        engine.say("four")
 
 
 def test_silence_starts_nothing(engine):
@@ -198,6 +257,9 @@ class FakeVoice:
 
     def close(self):
         self.closed = True
+
+    def warm(self):
+        pass
 
 
 def test_say_writes_a_file_sentence_by_sentence(monkeypatch, tmp_path):

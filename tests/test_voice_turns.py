@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from assistant.voice.turns import WINDOW, WINDOW_MS, Interjection, Listener, Started, Turns, Utterance, interrupts, is_stop
+from assistant.voice.turns import (
+    WINDOW,
+    WINDOW_MS,
+    Interjection,
+    Listener,
+    Pause,
+    Started,
+    Turns,
+    Utterance,
+    interrupts,
+    is_stop,
+)
 
 QUIET, LOUD = 0.02, 0.95
 SPOKEN = "Dropout switches off randomly chosen units during training."
@@ -18,11 +29,11 @@ def sound(*parts):
             yield np.full(WINDOW, number, np.float32), probability
 
 
-def feed(turns, *parts):
-    """Signals with the time at which they came."""
+def feed(turns, *parts, pauses=False):
+    """Signals with the time at which they came, without pauses or only those."""
     found = []
     for number, (window, probability) in enumerate(sound(*parts), start=1):
-        if (signal := turns.feed(window, probability)) is not None:
+        if (signal := turns.feed(window, probability)) is not None and isinstance(signal, Pause) == pauses:
             found.append((signal, number * WINDOW_MS))
     return found
 
@@ -65,6 +76,23 @@ def test_the_pause_is_a_setting():
 
 def test_a_click_is_no_utterance():
     assert feed(hands_free(), (200, LOUD), (3000, QUIET)) == []
+
+
+@pytest.mark.parametrize("freely", [False, True])
+def test_a_short_pause_tells_exactly_what_the_utterance_will_be_if_nothing_follows(freely):
+    turns = hands_free(hands_free=freely)
+    ((first, at_first), (second, at_second)) = feed(
+        turns, (1000, QUIET), (800, LOUD), (400, QUIET), (800, LOUD), (400, QUIET), pauses=True
+    )
+    assert at_first == pytest.approx(1000 + 800 + 250, abs=40)
+    assert at_second == pytest.approx(at_first + 400 + 800, abs=40)
+    assert len(first.samples) < len(second.samples)
+    assert np.array_equal(turns.release().samples, second.samples)
+
+
+def test_a_click_or_a_breath_is_no_pause():
+    assert feed(hands_free(), (200, LOUD), (600, QUIET), pauses=True) == []
+    assert feed(hands_free(), (800, LOUD), (200, QUIET), (800, LOUD), (200, QUIET), pauses=True) == []
 
 
 def test_doubtful_sound_goes_on_but_does_not_begin():
@@ -125,7 +153,7 @@ def test_a_listener_takes_chunks_of_any_length():
     sound = np.concatenate([np.ones(16_000), np.zeros(16_000)]).astype(np.float32)
     listener = Listener(detector, hands_free())
     signals = [signal for start in range(0, len(sound), 2731) for signal in listener.feed(sound[start : start + 2731])]
-    assert [type(signal) for signal in signals] == [Started, Utterance]
+    assert [type(signal) for signal in signals] == [Started, Pause, Utterance]
     assert (np.concatenate(seen) == sound[: len(sound) // WINDOW * WINDOW]).all()
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from assistant.history import History, TurnRecord
 from assistant.settings import load_settings
+from assistant.voice.kept import forget, sounds
 from knowledge.errors import CourseError
 
 app = typer.Typer(
@@ -79,14 +80,16 @@ def delete(
     turns: Annotated[list[str] | None, typer.Argument(help="Ids, or the beginnings of them.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Delete every turn.")] = False,
 ) -> None:
-    """Delete turns and their feedback for good.
+    """Delete turns for good, with their feedback and, where it was kept, the sound of what was asked.
 
     Example: lectern history delete 3f2a 91bc
     """
     if bool(turns) == everything:
         raise CourseError("Give either turn ids or --all.", "See: lectern history list")
     history = _history()
-    count = history.delete(None if everything else [history.find(turn).id for turn in turns or []])
+    ids = None if everything else [history.find(turn).id for turn in turns or []]
+    forget(sounds(load_settings().data_dir), ids)  # first: if it fails, the turns still tell what is to be deleted
+    count = history.delete(ids)
     Console().print(f"{count} deleted.")
 
 

@@ -90,19 +90,15 @@ def _hints(settings: Settings, console: Console) -> str:
 
 
 def _heard(path: Path, recogniser: "Recogniser", hints: str, voice: VoiceSettings, console: Console) -> Iterator["Segment"]:
-    from assistant.voice.audio import read_audio
-    from assistant.voice.recognise import HEARD_RATE
+    from assistant.voice.recordings import heard
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task(f"Reading {path.name}", total=None)
-        samples = read_audio(path, voice.longest_recording_min * 60)
-        progress.update(bar, description=f"Hearing {path.name}", total=len(samples) / HEARD_RATE)
+        bar = progress.add_task(f"Hearing {path.name}", total=None)
         silent = True
-        for segment in recogniser.follow(samples, hints):
+        for segment in heard(path, recogniser, hints, voice, lambda at, total: progress.update(bar, completed=at, total=total)):
             silent = False
             yield segment
-            progress.update(bar, completed=segment.end_s)
     if silent:
         console.print(f"{escape(path.name)}: nobody speaks in it.", style="yellow")
 

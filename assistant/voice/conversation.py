@@ -6,12 +6,14 @@ Knows neither page nor terminal: a Scene shows, answers and plays. Every step ca
 import asyncio
 import re
 import time
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assistant.events import Done, TurnEvent
 from assistant.settings import Settings, VoiceSettings
-from assistant.voice.audio import write_wav
+from assistant.voice.ahead import Ahead
+from assistant.voice.kept import keep, sounds
 from assistant.voice.mouth import Mouth
 from assistant.voice.recognise import HEARD_RATE, Heard, Recogniser, Samples
 from assistant.voice.scene import Latency, Scene
@@ -20,6 +22,7 @@ from assistant.voice.turns import (
     Detector,
     Interjection,
     Listener,
+    Pause,
     SpeechDetector,
     Started,
     Turns,
@@ -48,9 +51,11 @@ def open_conversation(scene: Scene, settings: Settings, index: "CourseIndex") ->
     from assistant.voice.listening import recogniser
     from assistant.voice.speaking import voice
 
-    keep = settings.data_dir / "spoken" if settings.voice.keep_audio else None
-    parts = recogniser(settings.voice), voice(settings.voice), settings.voice, SpeechDetector()
-    return Conversation(scene, *parts, hints=hints(index), keep=keep)
+    speaker = voice(settings.voice)
+    speaker.warm()  # it loads in its process, while this one loads what hears
+    parts = recogniser(settings.voice), speaker, settings.voice, SpeechDetector()
+    folder = sounds(settings.data_dir) if settings.voice.keep_audio else None
+    return Conversation(scene, *parts, hints=hints(index), keep_in=folder)
 
 
 class Conversation:
@@ -64,7 +69,7 @@ class Conversation:
         settings: confidence, pause and length.
         detector: a fresh one.
         hints: terms that recognition leans towards.
-        keep: folder for what is said; None keeps nothing.
+        keep_in: folder for what is said; None keeps nothing.
     """
 
     def __init__(
@@ -76,15 +81,16 @@ class Conversation:
         detector: Detector,
         *,
         hints: str = "",
-        keep: Path | None = None,
+        keep_in: Path | None = None,
     ) -> None:
         self.latency: Latency | None = None
         """Of the turn under way or the last one."""
         self._scene, self._ears, self._voice, self._settings = scene, ears, voice, settings
-        self._detector, self._hints, self._keep = detector, hints, keep
+        self._detector, self._keep_in = detector, keep_in
+        self._ahead = Ahead(partial(ears.hear, hints=hints))
         self._mouth: Mouth | None = None
         self._work: asyncio.Task[None] | None = None
-        self._doubtful = ""
+        self._doubtful: tuple[str, Samples] | None = None
         self._listen(hands_free=False)
 
     @property
@@ -98,6 +104,7 @@ class Conversation:
         Args:
             hands_free: whether a pause ends an utterance and speech may interrupt; else only `release` ends it.
         """
+        self._voice.warm()  # its process may have ended meanwhile
         await self.stop()
         self._listen(hands_free)
         self._open = True
@@ -115,6 +122,8 @@ class Conversation:
             match signal:
                 case Started() if not self.busy:
                     await self._scene.show("listening", None)
+                case Pause(samples=said):
+                    self._ahead.begin(said)
                 case Interjection(samples=said):
                     await self._interjected(said)
                 case Utterance():
@@ -160,6 +169,7 @@ class Conversation:
 
     def _listen(self, hands_free: bool) -> None:
         self._hands_free, self._open = hands_free, False
+        self._ahead.forget()
         turns = Turns(hands_free, self._settings.pause_ms, self._settings.longest_s)
         self._listener = Listener(self._detector, turns)
 
@@ -176,7 +186,7 @@ class Conversation:
         elif self._mouth:
             spoken = self._mouth.audible((len(utterance.samples) / HEARD_RATE) + utterance.silence_ms / 1000)
         if self.busy or spoken:
-            heard = await asyncio.to_thread(self._ears.hear, utterance.samples, self._hints)
+            heard = await self._ahead.heard(utterance.samples)
             if not self._wants_to_speak(heard, spoken):
                 return
             await self.stop()
@@ -201,10 +211,10 @@ class Conversation:
         mouth = self._mouth = Mouth(self._voice, play, latency)
         try:
             await self._scene.show("thinking", latency)
-            heard = heard or await self._transcribe(samples)
+            heard = heard or await self._ahead.heard(samples)
             latency.mark("transcript_ms")
             if not mouth.hushed.is_set():
-                await self._respond(heard, mouth)
+                await self._respond(heard, samples, mouth)
             await mouth.finish(self._scene.real_time)
         except CourseError as error:
             await self._scene.fail(error)
@@ -215,26 +225,17 @@ class Conversation:
             mouth.hush()
             await self._scene.show("listening" if self._hands_free and self._open else "idle", latency)
 
-    async def _transcribe(self, samples: Samples) -> Heard:
-        if not len(samples):
-            return Heard((), "", 0.0)
-        if self._keep:
-            self._keep.mkdir(parents=True, exist_ok=True)
-            path = self._keep / f"{datetime.now():%Y-%m-%d-%H%M%S-%f}.wav"
-            await asyncio.to_thread(write_wav, path, samples, HEARD_RATE)
-        return await asyncio.to_thread(self._ears.hear, samples, self._hints)
-
-    async def _respond(self, heard: Heard, mouth: Mouth) -> None:
+    async def _respond(self, heard: Heard, samples: Samples, mouth: Mouth) -> None:
         text, doubtful = heard.text.strip(), self._doubtful
         if not text:
             if not self._hands_free:
                 await self._remark(mouth, NOTHING_HEARD)
             return
-        self._doubtful = ""
+        self._doubtful = None
         if is_stop(text):
             return
         if doubtful and _YES.fullmatch(text):
-            await self._scene.answer(doubtful, mouth.take)
+            await self._answer(*doubtful, mouth)
         elif doubtful and _NO.fullmatch(text):
             await self._remark(mouth, SAY_AGAIN)
         else:
@@ -242,10 +243,22 @@ class Conversation:
             if mouth.hushed.is_set():
                 return
             if heard.confidence < self._settings.sure:
-                self._doubtful = text
+                self._doubtful = text, samples
                 await self._remark(mouth, f"I heard: {text.rstrip('.?!')}. Is that right?")
             else:
-                await self._scene.answer(text, mouth.take)
+                await self._answer(text, samples, mouth)
+
+    async def _answer(self, text: str, samples: Samples, mouth: Mouth) -> None:
+        turns: list[str] = []
+
+        def take(event: TurnEvent) -> None:
+            mouth.take(event)
+            if isinstance(event, Done):
+                turns.append(event.turn_id)
+
+        await self._scene.answer(text, take)
+        if self._keep_in and turns:
+            await asyncio.to_thread(keep, self._keep_in, turns[0], samples)
 
     async def _remark(self, mouth: Mouth, text: str) -> None:
         mouth.say(text)

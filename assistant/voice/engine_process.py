@@ -19,10 +19,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from knowledge.errors import CourseError
+from assistant.voice.decoding import read_speech
+from assistant.voice.speech import SPOKEN_RATE
+from knowledge.errors import CourseError, UnreadableFile
 
 _WROTE = re.compile(r"\bWrote (.+\.wav)\s*$")
 _PATIENCE_S = 90.0  # for one sentence with the start of the engine; a busy machine starts Piper in ten
+_WARMING = "Ready."  # the first sentence of a process takes half as long again as the next ones
 _LAST_WORDS = 3  # lines of standard error that explain a death
 
 
@@ -46,6 +49,7 @@ class EngineProcess:
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._last: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._unheard = 0  # sentences that were spoken to nobody, and are still to come
 
     def say(self, text: str) -> tuple[NDArray[np.int16], int]:
         """Speak one sentence: mono samples, and how many of them are a second. Without letters or digits it is silence.
@@ -68,6 +72,19 @@ class EngineProcess:
                 self._end()
         raise CourseError(f"The voice {self.name} has stopped: {' '.join(self._last) or 'it gave no reason'}.", self._remedy)
 
+    def warm(self) -> None:
+        """Let the process load, and say a word to nobody, before somebody waits for it; returns at once."""
+        if not self._lock.acquire(blocking=False):  # it is speaking, hence warm
+            return
+        try:
+            if self._process is not None and self._process.poll() is not None:
+                self._end()
+            if self._process is None:
+                self._ask(self._start(), _WARMING)
+                self._unheard = 1
+        finally:
+            self._lock.release()
+
     def close(self) -> None:
         """End the process; `say` would start it again."""
         with self._lock:
@@ -80,13 +97,7 @@ class EngineProcess:
 
     def _write(self, line: str) -> Path | None:
         """The WAV file of a line, or None if the process has died or takes too long."""
-        process = self._process or self._start()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(f"{line}\n")
-            process.stdin.flush()
-        except OSError:  # it has died: its last words are still to be read
-            process.kill()
+        self._ask(self._process or self._start(), line)
         while True:
             try:
                 said = self._lines.get(timeout=self._patience_s)
@@ -96,12 +107,25 @@ class EngineProcess:
             if said is None:
                 return None
             if wrote := _WROTE.search(said):
-                return Path(wrote[1])
+                if not self._unheard:
+                    return Path(wrote[1])
+                self._unheard -= 1
+                Path(wrote[1]).unlink(missing_ok=True)
+                continue
             if said.strip():
                 self._last.append(said.strip())
 
+    def _ask(self, process: "subprocess.Popen[str]", line: str) -> None:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+        except OSError:  # it has died: its last words are still to be read
+            process.kill()
+
     def _start(self) -> subprocess.Popen[str]:
         self._last.clear()
+        self._unheard = 0
         self._lines = queue.SimpleQueue()
         process = subprocess.Popen(
             self._command,
@@ -143,9 +167,12 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _read(path: Path) -> tuple[NDArray[np.int16], int]:
     try:
+        with path.open("rb") as file:
+            if file.read(4) == b"FORM":  # AIFF, which the voice of macOS writes whatever the file is called
+                return read_speech(path), SPOKEN_RATE
         with wave.open(str(path), "rb") as sound:
             return np.frombuffer(sound.readframes(sound.getnframes()), dtype="<i2").astype(np.int16), sound.getframerate()
-    except (OSError, EOFError, wave.Error) as error:
+    except (OSError, EOFError, wave.Error, UnreadableFile) as error:
         raise CourseError(f"The voice wrote no sound that can be read: {error}.", "Choose another voice.speaker.") from error
     finally:
         path.unlink(missing_ok=True)

@@ -47,6 +47,9 @@ class EspeakVoice:
         samples, rate = self._process.say(text)
         return Speech(to_spoken(samples, rate), text)
 
+    def warm(self) -> None:
+        self._process.warm()
+
     def close(self) -> None:
         self._process.close()
 

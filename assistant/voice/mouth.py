@@ -1,6 +1,7 @@
 """Speaks one answer: checked sentences in, sound out, in order and while the next sentences are being written."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -10,6 +11,8 @@ from assistant.voice.scene import Latency
 from assistant.voice.speakable import SpokenAnswer
 from assistant.voice.speech import Speech, Voice
 
+_FEWEST_WORDS = 4  # of the first part of an answer that is synthesised: more than a second of sound
+_MARK = re.compile(r"(?<=[,;:.!?…])\s+")
 _ECHO_LAG_S = 1.5  # an echo comes late: the page's buffer, the room, the way back
 
 
@@ -74,10 +77,28 @@ class Mouth:
 
     async def _speak(self) -> None:
         while (words := await self._queue.get()) is not None:
-            speech = await asyncio.to_thread(self._voice.say, words)
-            if self.hushed.is_set():
-                return
-            begin = max(time.perf_counter(), self._until)
-            self._played.append((begin, begin + speech.seconds, speech.text))
-            await self._play(speech, self.track)
-            self._latency.mark("first_sound_ms")
+            for part in [words] if self._played else parts(words):
+                speech = await asyncio.to_thread(self._voice.say, part)
+                if self.hushed.is_set():
+                    return
+                begin = max(time.perf_counter(), self._until)
+                self._played.append((begin, begin + speech.seconds, speech.text))
+                await self._play(speech, self.track)
+                self._latency.mark("first_sound_ms")
+
+
+def parts(words: str) -> list[str]:
+    """Cut the first sentence of an answer at its marks, so that its beginning sounds while the rest is synthesised.
+
+    Each part is to have twice as many words as the one before: a voice that speaks twice as fast as it is heard keeps up.
+    """
+    found, waiting, fewest = list[str](), list[str](), _FEWEST_WORDS
+    for clause in _MARK.split(words.strip()):
+        waiting.append(clause)
+        if len(" ".join(waiting).split()) >= fewest:
+            found.append(" ".join(waiting))
+            waiting, fewest = [], 2 * fewest
+    if not waiting:
+        return found
+    rest = " ".join(waiting)
+    return [*found, rest] if len(rest.split()) >= _FEWEST_WORDS or not found else [*found[:-1], f"{found[-1]} {rest}"]

@@ -49,6 +49,9 @@ class PiperVoice:
         samples, rate = self._process.say(text)
         return Speech(to_spoken(samples, rate), text)
 
+    def warm(self) -> None:
+        self._process.warm()
+
     def close(self) -> None:
         self._process.close()
 

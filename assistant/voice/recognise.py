@@ -1,6 +1,6 @@
 """What hears: samples in, words out. Whisper engines speak this interface; everything else asks for nothing more."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,14 @@ class Recogniser(Protocol):
         """
         ...
 
-    def follow(self, samples: Samples, hints: str = "", stopped: Callable[[], bool] = lambda: False) -> Iterator[Segment]:
-        """Transcribe a long recording, segment by segment as they come; ends early when `stopped` says so."""
+    def follow(
+        self, sound: Iterable[Samples], hints: str = "", stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Segment]:
+        """Transcribe a recording of any length, segment by segment as they come.
+
+        Args:
+            sound: the recording in pieces, for instance `decoded(path)`; read as it is heard.
+            hints: as of `hear`.
+            stopped: ends it early once it says so.
+        """
         ...

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assistant.settings import VoiceSettings
-from assistant.voice.recognise import HEARD_RATE, Heard, Samples
+from assistant.voice.recognise import HEARD_RATE, Heard, Recogniser, Samples, Segment
 from knowledge.errors import CourseError
 from knowledge.loaders.recording import Spoken, Transcriber
 
@@ -22,19 +22,60 @@ def transcriber(settings: VoiceSettings, index: "CourseIndex") -> Transcriber:
     """
 
     def transcribe(path: Path, on_progress: Callable[[float, float], None], stopped: Callable[[], bool]) -> Iterator[Spoken]:
-        from assistant.voice.audio import read_audio
         from assistant.voice.hints import hints
         from assistant.voice.listening import recogniser
 
-        listener = recogniser(settings)
-        samples = read_audio(path, settings.longest_recording_min * 60)
-        total = len(samples) / HEARD_RATE
-        on_progress(0.0, total)
-        for segment in listener.follow(samples, hints(index), stopped):
+        for segment in heard(path, recogniser(settings), hints(index), settings, on_progress, stopped):
             yield Spoken(segment.text, segment.start_s, segment.end_s, segment.confidence >= settings.sure)
-            on_progress(min(segment.end_s, total), total)
 
     return transcribe
+
+
+def heard(
+    path: Path,
+    listener: Recogniser,
+    hints: str,
+    settings: VoiceSettings,
+    on_progress: Callable[[float, float], None],
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[Segment]:
+    """Transcribe a recording of hours, decoding it as it is heard, so that it takes no more memory than one of minutes.
+
+    Args:
+        path: a recording, or a video.
+        listener: hears it.
+        hints: terms that recognition leans towards.
+        settings: say how long it may be.
+        on_progress: called with the seconds heard so far, rounded to the block that is being heard, and with those in all.
+        stopped: ends it early once it says so.
+
+    Raises:
+        UnreadableFile: no recording, damaged, without sound, or longer than settings.longest_recording_min.
+    """
+    from assistant.voice.decoding import decoded, length_s
+    from assistant.voice.windows import BLOCK_S
+
+    longest_s = settings.longest_recording_min * 60
+    total, reached = length_s(path, longest_s), 0.0
+
+    def tell(seconds: float) -> None:
+        nonlocal reached
+        reached = max(reached, min(seconds, total))
+        on_progress(reached, total)
+
+    def sound() -> Iterator[Samples]:
+        read = 0
+        for piece in decoded(path, longest_s):
+            yield piece
+            read += len(piece)
+            tell(read / HEARD_RATE - BLOCK_S)  # what came before the block that is being filled
+
+    tell(0.0)
+    for segment in listener.follow(sound(), hints, stopped):
+        yield segment
+        tell(segment.end_s)
+    if not stopped():
+        tell(total)
 
 
 def short_recording(path: Path, settings: VoiceSettings) -> Samples | None:

@@ -40,6 +40,10 @@ class Voice(Protocol):
         """
         ...
 
+    def warm(self) -> None:
+        """Begin to start the engine, so that the first sentence need not wait for it; returns at once."""
+        ...
+
     def close(self) -> None:
         """Free what the engine holds (a process, a library)."""
         ...

@@ -1,4 +1,4 @@
-"""Whose turn it is to speak: sound in; beginnings, whole utterances and interjections out.
+"""Whose turn it is to speak: sound in; beginnings, pauses, whole utterances and interjections out.
 
 Push-to-talk takes everything from press to release; hands-free ends an utterance after a pause. Everything but the detector is
 pure: `Turns` is told how probable speech is in each window, and the functions below look at words.
@@ -46,6 +46,17 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Somebody has stopped to speak, maybe for good.
+
+    Attributes:
+        samples: so far; exactly those of the Utterance if nothing follows.
+    """
+
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
 class Interjection:
     """Somebody speaks while something is spoken to them; it may be an echo.
 
@@ -71,7 +82,7 @@ class Utterance:
     cut: bool = False
 
 
-Signal = Started | Interjection | Utterance
+Signal = Started | Pause | Interjection | Utterance
 
 
 class Turns:
@@ -127,6 +138,8 @@ class Turns:
                 self._looked = self._speech
                 return Interjection(np.concatenate(self._kept))
             return None
+        if long and self._quiet == _windows(_TAIL_MS):
+            return Pause(np.concatenate(self._kept))
         return Started() if self._talking and self._speech == _windows(_MIN_SPEECH_MS) else None
 
     def _end(self, cut: bool = False) -> Utterance:

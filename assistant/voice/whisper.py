@@ -6,8 +6,9 @@ gladly.
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from assistant.voice.phantoms import is_believable
 from assistant.voice.recognise import Heard, Samples, Segment
@@ -71,16 +72,18 @@ class Whisper(ABC):
         """Transcribe one utterance; see Recogniser."""
         segments: list[Segment] = []
         language, speech_s = self._language, 0.0
-        for window in windows(samples):
+        for window in windows([samples]):
             found, language = self._hear_window(window, language, hints)
             segments += found
             speech_s += window.speech_s
         return Heard(tuple(segments), language or _UNTOLD, speech_s)
 
-    def follow(self, samples: Samples, hints: str = "", stopped: Callable[[], bool] = lambda: False) -> Iterator[Segment]:
+    def follow(
+        self, sound: Iterable[Samples], hints: str = "", stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Segment]:
         """Transcribe a long recording; see Recogniser. Other calls get their turn between its windows."""
         language = self._language
-        for window in windows(samples):
+        for window in windows(takewhile(lambda _: not stopped(), sound)):
             if stopped():
                 return
             found, language = self._hear_window(window, language, hints)
