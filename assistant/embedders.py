@@ -40,7 +40,7 @@ def tuned_embedder(settings: Settings, index_dir: Path | None = None) -> Tuned |
     path = (index_dir or settings.index_dir) / POINTER
     try:
         found = Tuned(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # whoever opens the index says what is wrong with it
         return None
     except (OSError, ValueError, TypeError) as error:
         raise CourseError(f"{path} cannot be read: {error}.", _REMEDY) from error

@@ -412,6 +412,7 @@ def test_a_run_from_course_to_verdict_and_its_command(tiny_embedder, tmp_path, m
     index = CourseIndex(settings.index_dir, SentenceEmbedder(tiny_embedder))
     ingest(index, sorted(STARTER_COURSE.glob("0[1-4]*.md")))
     monkeypatch.setattr("assistant.settings.load_settings", lambda: settings)
+    monkeypatch.setattr("assistant.runtime.build", lambda settings: None)  # it would want a chat model
     app = typer.Typer()
     commands_embedder.add(app)
     runner = CliRunner()
