@@ -1,9 +1,9 @@
-# Three commands matter: `make chat`, `make test` and `make eval`. Everything is set up in .venv and may be interrupted and started again.
+# Three commands matter: `make chat`, `make test` and `make eval`; `make voice` and `make finetune` add to the first. Everything is set up in .venv and may be interrupted and started again.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .ONESHELL:
-.PHONY: chat voice test eval lint setup clean
+.PHONY: chat voice finetune test eval lint setup clean
 
 PYTHON ?= python3
 # Where to look first for torch without CUDA, which is ten times smaller; `make chat TORCH_INDEX=` skips it.
@@ -48,6 +48,13 @@ voice: $(VENV)/.base
 	$(LECTERN) models pull faster-whisper-base
 	$(call end)
 	echo "   Now: make chat, and press the microphone; or $(LECTERN) voice"
+
+finetune: $(VENV)/.base
+	@$(call begin,Training: packages and models of about 0.7 GB the first time)
+	$(PIP) install -c constraints.txt -e '.[finetune]' $(run_or_show_log)
+	$(LECTERN) models pull qwen2.5-coder-0.5b-instruct-q4_k_m smollm2-135m-instruct
+	$(call end)
+	echo "   Now: $(LECTERN) finetune data; docs/finetuning.md tells the rest"
 
 test: $(VENV)/.dev
 	@$(call begin,Models for the tests: about 1.3 GB the first time)

@@ -39,7 +39,7 @@ def environment(cache: Cache | None = None) -> Any:
 class TestMaking:
     @pytest.mark.parametrize("name", ["", "overlap2", "nli", "nli:", "openai", "coverage:1"])
     def test_an_unknown_name_lists_what_there_is(self, name: str) -> None:
-        with pytest.raises(CourseError, match="overlap, trained, coverage, always, nli:FOLDER, openai:URL#MODEL"):
+        with pytest.raises(CourseError, match="overlap, reread, trained, coverage, always, nli:FOLDER, openai:URL#MODEL"):
             make_judge(name, environment())
 
     def test_missing_weights_are_named(self, tmp_path: Path) -> None:
@@ -288,3 +288,30 @@ class TestEndpoint:
             EndpointJudge(url, "big").support(["Bees."], PASSAGES)
         with pytest.raises(CourseError, match="does not answer"):
             EndpointJudge("http://127.0.0.1:9/v1", "big", seconds=2).support(["Bees."], PASSAGES)
+
+
+def test_the_rereading_judge_orders_by_what_the_model_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evals.judges import rereading
+
+    asked: list[str] = []
+
+    def margin(self: object, text: str, claim: str) -> float:
+        asked.append(claim)
+        return 2.0 if "show" in claim else -2.0
+
+    monkeypatch.setattr(rereading, "chat_model", lambda settings: None)
+    monkeypatch.setattr(rereading.identity, "of_model_calls", lambda settings: {"model": "m"})
+    monkeypatch.setattr(rereading.reread.RereadVerifier, "margin", margin)
+    judge = rereading.RereadJudge(BagOfWordsEmbedder())
+    said = [
+        "- Bees dance to show where all food is.",
+        "Bees dance to hide where food is.",
+        "Whales sing.",
+        "Bees dance.",
+        "...",
+    ]
+    right, wrong, strange, copied, nothing = judge.support(said, PASSAGES)
+    assert asked == ["Bees dance to show where all food is.", "Bees dance to hide where food is."]
+    assert right > judge.threshold > wrong > strange
+    assert (copied > judge.threshold, nothing) == (True, 1.0)
+    assert judge.identity.startswith("reread:")

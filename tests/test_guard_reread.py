@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from conftest import BagOfWordsEmbedder
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -51,36 +52,62 @@ class Reader(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-class First:
-    """A verifier that supports everything by the same citation, or nothing."""
+class Overlap:
+    """What overlap has found, the same for every sentence."""
 
-    def __init__(self, *citations: Citation) -> None:
-        self._citations = citations
+    def __init__(self, found: Support) -> None:
+        self._found = found
 
-    def against(self, passages: object, question: str) -> "First":
+    def against(self, passages: object, question: str) -> "Overlap":
         return self
 
     def check(self, sentence: str) -> Support:
-        return Support(0.8, self._citations, "" if self._citations else "No passage supports it well enough.")
+        return self._found
 
 
-def check(sentence: str, model: Reader, first: First | None = None) -> Support:
-    return RereadVerifier(first or First(CITED), model).against([PASSAGE], "How large is the error?").check(sentence)
+FOUND = Support(0.8, (CITED,))
+
+
+def check(sentence: str, model: Reader, found: Support = FOUND, threshold: float | None = None) -> Support:
+    verifier = RereadVerifier(BagOfWordsEmbedder(), model, GroundingSettings(threshold=threshold))
+    verifier._overlap = Overlap(found)
+    return verifier.against([PASSAGE], "How large is the error?").check(sentence)
 
 
 def test_what_the_model_denies_is_not_supported() -> None:
     support = check(SWAPPED, Reader(yes=0.2, asked=[]))
     assert not support.citations
-    assert "read again" in support.reason
-    assert support.probability == 0.8
+    assert "Read again" in support.reason
+    assert support.probability == pytest.approx(1 / (1 + math.exp(-0.3 - math.log(0.2 / 0.7))))
 
 
 def test_what_the_model_confirms_keeps_its_citations() -> None:
     assert check(SWAPPED, Reader(yes=0.7, asked=[])).citations == (CITED,)
 
 
+def test_what_overlap_doubts_needs_a_surer_yes() -> None:
+    doubtful = Support(0.55, (CITED,))
+    nearly, surely = Reader(yes=0.5, asked=[]), Reader(yes=0.7, asked=[])
+    assert not check(SWAPPED, nearly, doubtful).citations
+    assert check(SWAPPED, nearly).citations
+    assert check(SWAPPED, surely, doubtful).citations
+    assert check(SWAPPED, nearly, doubtful, threshold=0.5).citations
+
+
+def test_overlap_is_asked_from_a_half_on() -> None:
+    text = "Bees dance in the dark hive to tell the others where flowers are."
+    passage = Passage("b", "", "", "", "", (), None, None, 0, len(text), text, 0)
+    model = Reader(yes=0.8, asked=[])
+    verifier = RereadVerifier(BagOfWordsEmbedder(), model)
+    checker = verifier.against([passage], "")
+    assert not checker.check("Whales sing under the ice for hours.").citations
+    assert not model.asked
+    assert checker.check("In the dark hive bees dance for the others.").citations
+    assert len(model.asked) == 1
+
+
 def test_the_margin_adds_up_all_ways_of_writing_the_answer() -> None:
-    verifier = RereadVerifier(First(), Reader(yes=0.6, asked=[]))
+    verifier = RereadVerifier(BagOfWordsEmbedder(), Reader(yes=0.6, asked=[]))
     assert verifier.margin(TEXT, SWAPPED) == pytest.approx(math.log(0.6 / 0.3))
 
 
@@ -101,19 +128,13 @@ def test_a_copy_is_not_asked_about(sentence: str) -> None:
     assert not model.asked
 
 
-def test_what_the_first_verifier_denies_is_not_asked_about() -> None:
-    model = Reader(yes=0.9, asked=[])
-    assert not check(SWAPPED, model, First()).citations
-    assert not model.asked
-
-
 @pytest.mark.parametrize(("yes", "stands"), [(0.8, True), (0.1, False)])
 def test_a_model_that_tells_no_probabilities_is_taken_at_its_word(yes: float, stands: bool) -> None:
     assert bool(check(SWAPPED, Reader(yes=yes, tells=False, asked=[])).citations) is stands
 
 
 def test_an_answer_that_is_not_among_the_likely_ones_counts_as_very_unlikely() -> None:
-    assert RereadVerifier(First(), Reader(yes=0.9, asked=[])).margin(TEXT, SWAPPED) > 10
+    assert RereadVerifier(BagOfWordsEmbedder(), Reader(yes=0.9, asked=[])).margin(TEXT, SWAPPED) > 10
 
 
 def test_the_settings_name_it_and_it_needs_a_chat_model(embedder: Any) -> None:

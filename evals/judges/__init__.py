@@ -12,7 +12,7 @@ from knowledge.errors import CourseError
 if TYPE_CHECKING:
     from evals.environment import Environment
 
-NAMES = "overlap, trained, coverage, always, nli:FOLDER, openai:URL#MODEL"
+NAMES = "overlap, reread, trained, coverage, always, nli:FOLDER, openai:URL#MODEL"
 
 
 class Judge(Protocol):
@@ -62,6 +62,10 @@ def _costly(kind: str, rest: str, name: str) -> Judge:
         from evals.judges.overlap import overlap_judge
 
         return overlap_judge()
+    if name == "reread":
+        from evals.judges.rereading import reread_judge
+
+        return reread_judge()
     if name == "trained":
         from evals.judges.trained import trained_judge
 

@@ -43,9 +43,9 @@ class OverlapJudge:
 
     def support(self, sentences: Sequence[str], passages: Sequence[str], question: str = "") -> list[float]:
         """As in Judge; a sentence without a content word claims nothing that could be unsupported: 1."""
-        claims = [_claim(sentence) for sentence in sentences]
+        claims = [claim_of(sentence) for sentence in sentences]
         checkable = list(dict.fromkeys(claim for claim in claims if terms(claim)))
-        checker = self._verifier.against([_passage(n, text) for n, text in enumerate(passages)], question)
+        checker = self._verifier.against([given_passage(n, text) for n, text in enumerate(passages)], question)
         self._embedder.embed(checkable)  # in one batch; check() then finds them
         checked = {claim: round(checker.check(claim).probability, 4) for claim in checkable}
         return [checked.get(claim, 1.0) for claim in claims]
@@ -80,9 +80,11 @@ class _RememberingEmbedder:
             self._known.update(zip(new, self._embedder.embed(new), strict=True))
 
 
-def _claim(sentence: str) -> str:
+def claim_of(sentence: str) -> str:
+    """A sentence without its list mark and without the numbers of passages."""
     return _PASSAGE_NAMES.sub(r"\1", _LIST_MARK.sub("", sentence))
 
 
-def _passage(number: int, text: str) -> Passage:
+def given_passage(number: int, text: str) -> Passage:
+    """A bare text as a passage."""
     return Passage(f"{number}", "", "", "", "", (), None, None, 0, len(text), text, 0)

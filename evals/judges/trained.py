@@ -9,11 +9,10 @@ from course_guard.support import calibration, cascade, encoder, exact, features,
 from course_guard.support.calibration import Calibration, read_calibration
 from course_guard.support.cascade import TrainedVerifier
 from course_guard.support.encoder import Encoder, PairReader
-from evals.judges.overlap import EMBEDDER
+from evals.judges.overlap import EMBEDDER, given_passage
 from knowledge import lexical, sentences
 from knowledge.embedding import Embedder, SentenceEmbedder
 from knowledge.lexical import terms
-from knowledge.passage import Passage
 
 
 class TrainedJudge:
@@ -34,7 +33,7 @@ class TrainedJudge:
 
     def support(self, sentences: Sequence[str], passages: Sequence[str], question: str = "") -> list[float]:
         """As in Judge; a sentence without a content word claims nothing that could be unsupported: 1."""
-        checker = self._verifier.against([_passage(n, text) for n, text in enumerate(passages)], question)
+        checker = self._verifier.against([given_passage(n, text) for n, text in enumerate(passages)], question)
         return [round(checker.check(text).probability, 4) if terms(text) else 1.0 for text in sentences]
 
 
@@ -46,7 +45,3 @@ def trained_judge(with_encoder: bool = True) -> TrainedJudge:
     """
     reader = Encoder() if with_encoder else None
     return TrainedJudge(SentenceEmbedder(model_path(EMBEDDER)), reader, read_calibration())
-
-
-def _passage(number: int, text: str) -> Passage:
-    return Passage(f"{number}", "", "", "", "", (), None, None, 0, len(text), text, 0)

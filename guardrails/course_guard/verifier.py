@@ -35,7 +35,7 @@ def make_verifier(
 ) -> Verifier:
     """The verifier that `settings.verifier` names.
 
-    overlap: embeddings, words and numbers. reread: overlap, and the chat model reads again what that supports.
+    overlap: embeddings, words and numbers. reread: overlap, and the chat model reads again what is not a copy.
     trained: an encoder trained with finetune/guards/verifier, with exact checks. nli:FOLDER: a cross-encoder trained on
     entailment (a sentence-transformers CrossEncoder, such as nli-deberta-v3-xsmall). openai:URL#MODEL: a chat model behind an
     OpenAI-compatible endpoint; the only one that sends anything anywhere.
@@ -55,7 +55,7 @@ def make_verifier(
     if settings.verifier == "reread" and model is not None:
         from course_guard.support.reread import RereadVerifier
 
-        return RereadVerifier(OverlapVerifier(embedder, settings, stored), model)
+        return RereadVerifier(embedder, model, settings, stored)
     if settings.verifier == "trained":
         from course_guard.support.cascade import TrainedVerifier
         from course_guard.support.encoder import Encoder
