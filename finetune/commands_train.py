@@ -114,7 +114,7 @@ def _run(asked: "Asked", dry_run: bool, prepare: bool, resume: str | None) -> No
 
     console = Console(stderr=True)
     if dry_run:
-        start.show(*start.planned(asked, console, measure=True), console)
+        start.show(*start.planned(asked, console, measure=True), Console())
         return
     run = start.resumable(asked.kind, resume) if resume else start.start(asked, console)
     if prepare:

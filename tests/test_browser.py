@@ -380,12 +380,10 @@ def test_real_answer_can_be_opened_at_its_source(chromium: "playwright.Browser",
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "LECTERN_DATA_DIR": str(tmp_path), "PYTHONPATH": f"{root}{os.pathsep}{root / 'guardrails'}"}
     subprocess.run([*lectern, "ingest", "--starter"], env=environment, check=True, timeout=600)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = free_url()
     with subprocess.Popen([*lectern, "serve", "--port", url.rsplit(":", 1)[1]], env=environment) as process:
         try:
-            _wait_for(url)
+            wait_for(url)
             with window(chromium) as page:
                 page.goto(url)
                 page.locator(".lectern-welcome .starters button").first.wait_for(timeout=120_000)
@@ -401,7 +399,15 @@ def test_real_answer_can_be_opened_at_its_source(chromium: "playwright.Browser",
             assert process.wait(30) is not None
 
 
-def _wait_for(url: str) -> None:
+def free_url() -> str:
+    """Where a server may listen."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def wait_for(url: str) -> None:
+    """Until the server there is healthy."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
