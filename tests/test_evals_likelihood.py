@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,6 +156,19 @@ def test_the_likeliest_letter_is_the_answer():
 
 
 # With weights
+
+
+def test_the_weights_are_measured_with_the_adapter_that_the_settings_name(monkeypatch, tmp_path):
+    used = []
+    (tmp_path / "m.gguf").touch()
+    engine = SimpleNamespace(use_adapter=used.append, close=lambda: None)
+    monkeypatch.setattr("assistant.llm.engine.Engine", lambda *_: engine)
+    chosen = SimpleNamespace(path=tmp_path / "adapter.gguf")
+    for adapter, expected in ((chosen, [chosen.path]), (None, [])):
+        used.clear()
+        monkeypatch.setattr("evals.solvers.likelihood.chosen_adapter", lambda settings, found=adapter: found)
+        assert LikelihoodSolver(Settings(model={"name": str(tmp_path / "m.gguf")}))._engine is engine
+        assert used == expected
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.adapters import chosen_adapter
 from assistant.models import model_path
 from assistant.settings import Settings, thread_count
 from evals.solvers.identity import of_model_calls
@@ -41,7 +42,10 @@ class LikelihoodSolver:
         from assistant.llm.engine import Engine
 
         model = self._settings.model
-        return Engine(model_path(model.name), 0, model.context, _SEQUENCES, thread_count(model), _BATCH)
+        engine = Engine(model_path(model.name), 0, model.context, _SEQUENCES, thread_count(model), _BATCH)
+        if adapter := chosen_adapter(self._settings):
+            engine.use_adapter(adapter.path)
+        return engine
 
     @property
     def identity(self) -> Mapping[str, Any]:
