@@ -211,7 +211,7 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError as error:
             raise CourseError(
-                f"Training needs {package}, which is not installed.", 'Run: pip install "lectern[finetune]"'
+                f"Training needs {package}, which is not installed.", 'Run: make finetune'
             ) from error
     return found
 
