@@ -14,7 +14,7 @@ from knowledge.errors import CourseError
 
 FOLDER_PREFIX = "hf:"
 _MARK = "lectern.json"  # what a folder was made from; written last
-_EXTRA = 'Run: make finetune'
+_EXTRA = "Run: make finetune"
 
 Say = Callable[[str], None]
 

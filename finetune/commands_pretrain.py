@@ -47,7 +47,7 @@ def pretrain(
     from assistant.settings import load_settings
 
     if find_spec("matplotlib") is None:
-        raise CourseError("The picture of the curve needs matplotlib.", 'Run: make finetune')
+        raise CourseError("The picture of the curve needs matplotlib.", "Run: make finetune")
     runs = load_settings().finetune_dir / "runs"
     console = Console(highlight=False, soft_wrap=True)
     folder = _folder(runs, name, resume)

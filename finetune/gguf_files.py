@@ -19,7 +19,7 @@ def import_gguf() -> Any:
     try:
         import gguf
     except ModuleNotFoundError as error:
-        raise CourseError("The package gguf is not installed.", 'Run: make finetune') from error
+        raise CourseError("The package gguf is not installed.", "Run: make finetune") from error
     return gguf
 
 

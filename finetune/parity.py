@@ -141,7 +141,7 @@ class _Trained:
             from transformers import AutoModelForCausalLM
             from transformers.utils.logging import disable_progress_bar
         except ImportError as error:
-            raise CourseError(f"The package {error.name} is not installed.", 'Run: make finetune') from error
+            raise CourseError(f"The package {error.name} is not installed.", "Run: make finetune") from error
         disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
         self._model: Any = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).eval()

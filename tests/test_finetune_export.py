@@ -250,7 +250,7 @@ def test_an_interrupt_leaves_what_was_there_and_a_kill_is_tidied_up_by_the_next(
 
 def test_without_the_package_the_remedy_is_named(monkeypatch, llama, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
-    with pytest.raises(CourseError, match=r'pip install "lectern\[finetune\]"'):
+    with pytest.raises(CourseError, match=r"make finetune"):
         to_gguf_adapter(llama / "peft", llama / "model.gguf", tmp_path / "adapter.gguf")
 
 

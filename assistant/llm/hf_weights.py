@@ -99,7 +99,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     try:
         from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:
-        raise CourseError("Adapters on transformers need PEFT.", 'Run: make finetune') from error
+        raise CourseError("Adapters on transformers need PEFT.", "Run: make finetune") from error
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

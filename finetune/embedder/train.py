@@ -47,7 +47,7 @@ def require_packages() -> None:
     from importlib.util import find_spec
 
     if missing := [name for name in ("accelerate", "datasets") if find_spec(name) is None]:
-        raise CourseError(f"Tuning needs {' and '.join(missing)}.", 'Run: make finetune')
+        raise CourseError(f"Tuning needs {' and '.join(missing)}.", "Run: make finetune")
 
 
 def tune(

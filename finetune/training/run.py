@@ -210,9 +210,7 @@ def versions() -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError as error:
-            raise CourseError(
-                f"Training needs {package}, which is not installed.", 'Run: make finetune'
-            ) from error
+            raise CourseError(f"Training needs {package}, which is not installed.", "Run: make finetune") from error
     return found
 
 
