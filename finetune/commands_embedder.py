@@ -60,7 +60,7 @@ def embedder(
     Examples:
         lectern finetune embedder --dry-run
 
-        lectern finetune embedder --data ../shared/data --no-promote
+        lectern finetune embedder --data ~/public-sets --no-promote
 
         lectern finetune embedder --rollback
     """
