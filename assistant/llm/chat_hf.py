@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, PrivateAttr
 
 from assistant.llm.choosing import Choice
 from assistant.llm.hf_weights import Weights, load
-from assistant.llm.messages import gathered, last_chunk
+from assistant.llm.messages import StreamedModel, last_chunk
 from knowledge.errors import CourseError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _LOOK_S = 0.05  # at the stop event, while another answer is being written
 _BROKEN = "\ufffd"  # what the bytes of an unfinished character are decoded to
 
 
-class ChatHf(BaseChatModel):
+class ChatHf(StreamedModel):
     """LangChain chat model over a Hugging Face folder; loads on first use.
 
     It reads the same tokens as ChatLlama does of the same weights, and takes the likeliest next one. One answer is written at a
@@ -83,15 +82,6 @@ class ChatHf(BaseChatModel):
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """The exact tokens that the model will read."""
         return self.weights.prompt(messages)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return gathered(list(self._stream(messages, stop, run_manager, **kwargs)))
 
     def _stream(
         self,

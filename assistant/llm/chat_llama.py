@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, PrivateAttr
 
 from assistant.llm.choosing import Choice
 from assistant.llm.job import Mark, Piece, Request
-from assistant.llm.messages import gathered, last_chunk, role_of
+from assistant.llm.messages import StreamedModel, last_chunk, role_of
 from assistant.settings import EngineSettings
 from knowledge.errors import CourseError
 
@@ -28,7 +27,7 @@ _SEQUENCES = 64  # conversations and sections in memory
 _SLOT = "\ue000"  # private use: no template contains it
 
 
-class ChatLlama(BaseChatModel):
+class ChatLlama(StreamedModel):
     """LangChain chat model over a .gguf file; loads on first use.
 
     Message content may be text or a list of `{"type": "text", "text": ..., "cache_key": ...}` blocks. The state of the prompt
@@ -178,15 +177,6 @@ class ChatLlama(BaseChatModel):
             self.scheduler.submit(request)
             _raise_if_failed(request.out.get())
             self.scheduler.pool.flush()
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return gathered(list(self._stream(messages, stop, run_manager, **kwargs)))
 
     def _stream(
         self,

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import ConfigDict, PrivateAttr
 
-from assistant.llm.messages import gathered, last_chunk, plain
+from assistant.llm.messages import StreamedModel, last_chunk, plain
 from assistant.llm.server_errors import as_course_error
 from course_guard.support.endpoint import address, is_local
 from knowledge.errors import CourseError
@@ -38,7 +37,7 @@ _ANY_KEY = "none"  # the client insists on one
 Result = TypeVar("Result")
 
 
-class ChatServer(BaseChatModel):
+class ChatServer(StreamedModel):
     """LangChain chat model over a server's chat completions; connects when it is asked.
 
     Temperature 0, so it answers as the other ways do, as far as the server's own defaults (vLLM takes a repetition penalty from
@@ -124,15 +123,6 @@ class ChatServer(BaseChatModel):
     def _run(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Future[Result] | Any":
         with self._connecting:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return gathered(list(self._stream(messages, stop, run_manager, **kwargs)))
 
     def _stream(
         self,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -54,7 +56,20 @@ def last_chunk(reason: str, read: int | None = None, cached: int = 0, written: i
     return ChatGenerationChunk(message=message)
 
 
-def gathered(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
+class StreamedModel(BaseChatModel):
+    """A chat model that streams; a whole answer is what it has streamed."""
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return _gathered(list(self._stream(messages, stop, run_manager, **kwargs)))
+
+
+def _gathered(chunks: Sequence[ChatGenerationChunk]) -> ChatResult:
     """A whole stream as one result; its last chunk tells the counts and the reason."""
     last: Any = chunks[-1].message
     message = AIMessage(
