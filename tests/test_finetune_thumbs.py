@@ -1,17 +1,22 @@
-"""Twenty thumbs in a real browser, on answers of a real model about real lessons, become rows that can be looked at."""
+"""A running chat in a real browser, a real model, real lessons: thumbs become rows, and a promotion is taken back."""
 
 import json
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from test_browser import ask, chromium, free_url, wait_for, window
 
 import knowledge.course
+from assistant.adapters import current_id, find_adapter
 from assistant.models import model_path
+from assistant.settings import Settings
+from finetune.adapters import promote
 from finetune.data.asked import Asked, questions_with_answers
 from finetune.data.decontaminate import asks_a_case, read_cases, says_a_case
 from knowledge.embedding import SentenceEmbedder
@@ -47,13 +52,30 @@ def answerable(index: CourseIndex) -> list[Asked]:
     return random.Random(5).sample(found, 20)
 
 
-def test_twenty_thumbs_become_rows_with_their_evidence(chromium: "playwright.Browser", tmp_path: Path) -> None:
+@dataclass
+class Chat:
+    """A chat that runs.
+
+    Attributes:
+        lectern: runs a command on the same data; returns what it printed.
+        data: its folder.
+    """
+
+    lectern: Callable[..., str]
+    url: str
+    data: Path
+    weights: tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chat]:
     try:
         weights = model_path(MODEL), model_path("all-minilm-l6-v2")
     except MissingModel as error:
         pytest.skip(f"{error} {error.remedy}")
+    data = tmp_path_factory.mktemp("chat")
     environment = os.environ | {
-        "LECTERN_DATA_DIR": str(tmp_path),
+        "LECTERN_DATA_DIR": str(data),
         "LECTERN_MODELS_DIR": str(weights[0].parent.parent),
         "LECTERN_MODEL__NAME": MODEL,
         "LECTERN_ENGINE__WARM": "0",
@@ -68,28 +90,36 @@ def test_twenty_thumbs_become_rows_with_their_evidence(chromium: "playwright.Bro
 
     lessons = Path(next(iter(knowledge.course.__path__)))
     lectern("ingest", *(str(path) for path in sorted(lessons.glob("*.md")) if path.name[:2] in LESSONS))
-    questions = answerable(CourseIndex(tmp_path / "index", SentenceEmbedder(weights[1])))
     url = free_url()
     with subprocess.Popen([*COMMAND, "serve", "--port", url.rsplit(":", 1)[1]], env=environment) as process:
         try:
             wait_for(url)
-            with window(chromium) as page:
-                page.set_default_timeout(120_000)
-                page.goto(url)
-                page.locator(".lectern-welcome .starters button").first.wait_for()
-                page.click("#chat-settings-open-modal")
-                page.locator("#chat-settings [role=switch]#consent").click()
-                page.locator("#chat-settings #confirm").click()
-                for number, each in enumerate(questions):
-                    ask(page, each.question)
-                    up = number % 2 == 0
-                    judge(page, up, "clear" if up else each.answer)
+            yield Chat(lectern, url, data, weights)
         finally:
             process.terminate()
             assert process.wait(60) is not None
 
-    told = lectern("finetune", "data", "--rows", "20", "--pairs", "0")
-    folder = tmp_path / "finetune" / "data"
+
+def come_in(page: "playwright.Page", chat: Chat) -> None:
+    page.set_default_timeout(120_000)
+    page.goto(chat.url)
+    page.locator(".lectern-welcome .starters button").first.wait_for()
+
+
+def test_twenty_thumbs_become_rows_with_their_evidence(chromium: "playwright.Browser", chat: Chat, tmp_path: Path) -> None:
+    questions = answerable(CourseIndex(chat.data / "index", SentenceEmbedder(chat.weights[1])))
+    with window(chromium) as page:
+        come_in(page, chat)
+        page.click("#chat-settings-open-modal")
+        page.locator("#chat-settings [role=switch]#consent").click()
+        page.locator("#chat-settings #confirm").click()
+        for number, each in enumerate(questions):
+            ask(page, each.question)
+            up = number % 2 == 0
+            judge(page, up, "clear" if up else each.answer)
+
+    told = chat.lectern("finetune", "data", "--rows", "20", "--pairs", "0")
+    folder = chat.data / "finetune" / "data"
     names = ("pairs.train.jsonl", "pairs.held.jsonl", "thumbs.jsonl", "thumbs.held.jsonl")
     rows = [json.loads(line) for name in names for line in (folder / name).read_text(encoding="utf-8").splitlines()]
     corrected = {each.answer: each.question for each in questions[1::2]}
@@ -103,9 +133,31 @@ def test_twenty_thumbs_become_rows_with_their_evidence(chromium: "playwright.Bro
     assert len(set(judged)) == len(judged) >= 14, told
 
     page_file = tmp_path / "rows.html"
-    lectern("finetune", "rows", "--kind", "thumb", "--html", str(page_file))
+    chat.lectern("finetune", "rows", "--kind", "thumb", "--html", str(page_file))
     with window(chromium) as page:
         page.route("**/*", lambda route: route.continue_())
         page.goto(page_file.as_uri())
         shown = page.locator("body").inner_text()
         assert pairs[0]["chosen"][:60] in shown and pairs[0]["id"] in shown
+
+
+def test_a_promotion_and_its_rollback_reach_the_running_chat(chromium: "playwright.Browser", chat: Chat) -> None:
+    chat.lectern("finetune", "data", "--rows", "20", "--pairs", "0")
+    quick = [f"sft.{each}" for each in ("batch=1", "held=0", "warmup=0", "max_length=900")]
+    changes = [part for each in quick for part in ("--set", each)]
+    chat.lectern("finetune", "sft", "--model", MODEL, "--steps", "1", *changes)
+    chat.lectern("finetune", "export", "sft-1", "--no-check")
+    settings = Settings(data_dir=chat.data, model={"name": MODEL})
+    with window(chromium) as page:
+        come_in(page, chat)
+
+        def answers_now() -> str:
+            ask(page, "What does dropout do during training?")
+            return page.locator(".lectern-end").last.inner_text()
+
+        assert "sft-1" not in answers_now()
+        promote(settings, find_adapter(settings, "sft-1"), None)  # as after a trial that was passed, which one step cannot do
+        assert "sft-1" in answers_now()
+        assert "sft-1 is taken back" in chat.lectern("finetune", "rollback")
+        assert "sft-1" not in answers_now()
+    assert current_id(settings) is None
