@@ -1,6 +1,7 @@
 """What happens before a training script builds its trainer, and how `accelerate launch` reaches it."""
 
 import argparse
+import ctypes
 import os
 import sys
 import warnings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     Train = Callable[[Run, Console], Outcome]
 
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8  # malloc.h
+
 
 @contextmanager
 def training(run: Run) -> Iterator[None]:
@@ -34,6 +37,7 @@ def training(run: Run) -> Iterator[None]:
     from finetune.training.plan import plan_run, require_room
 
     hush()
+    keep_freed_memory()
     run.require_same()
     with run.locked(), explained(run.kind, run.resume_command):
         if "WORLD_SIZE" not in os.environ:  # sizes of sharded trainings are their configuration's affair
@@ -48,6 +52,19 @@ def load(run: Run) -> tuple[Any, Examples, Any]:
     tokenizer = load_tokenizer(folder)
     examples = load_examples(run.kind, load_settings(), tokenizer, stage.max_length, stage.held, config.seed)
     return tokenizer, examples, load_model(folder, config)
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep what is freed for the next row, which needs it again; says whether it does.
+
+    Rows differ in length, and glibc gives every large tensor back to the kernel, which has to clear its pages anew: a third of
+    the time on two cores (docs/log.md). Values as in mallopt(3); other systems' allocators have no such trouble.
+    """
+    if on_gpu() or sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    wanted = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: 256 << 20, _ARENA_MAX: 1}
+    return mallopt is not None and all(mallopt(name, value) for name, value in wanted.items())
 
 
 def hush() -> None:
