@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LECTERN := $(BIN)/lectern
 LOG := $(VENV)/setup.log
+# A process for each core, and the tests of one file in one of them: their fixtures are dear.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile
 export PYTHONWARNINGS := ignore::DeprecationWarning
 
 # What the Python bindings of llama.cpp do not load is not built; GGML_NATIVE keeps every instruction that this processor has.
@@ -57,18 +59,18 @@ finetune: $(VENV)/.base
 	echo "   Now: $(LECTERN) finetune data; docs/finetuning.md tells the rest"
 
 test: $(VENV)/.dev
-	@$(call begin,Models for the tests: about 1.3 GB the first time)
+	@$(call begin,Models for the tests: about 1.8 GB the first time)
 	$(LECTERN) models pull
-	$(LECTERN) models pull smollm2-135m-instruct faster-whisper-base faster-whisper-tiny.en
+	$(LECTERN) models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct-q4_k_m faster-whisper-base faster-whisper-tiny.en
 	$(call end)
 	$(call begin,Fast tests: about three minutes)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 	$(call end)
 	$(call begin,Code of the lessons: about two minutes)
 	$(BIN)/python -m pytest -q -m lessons
 	$(call end)
 	$(call begin,Tests in a real browser: about two minutes)
-	$(BIN)/python -m pytest -q -m 'browser and not model'
+	$(BIN)/python -m pytest -q $(PARALLEL) -m 'browser and not model'
 	$(call end)
 	$(call begin,Tests with real weights: about two minutes)
 	$(BIN)/python -m pytest -q -m 'model and not lessons'
