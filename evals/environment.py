@@ -1,5 +1,6 @@
 """What solvers and scorers of one run share, built when first needed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from evals.running.cache import Cache
 
 if TYPE_CHECKING:
     from assistant.runtime import Runtime
+    from evals.cases import Case
     from evals.judges import Judge
+    from evals.task import Split
 
 
 @dataclass
@@ -19,6 +22,7 @@ class Environment:
 
     Attributes:
         data: the folder of public data sets, or None.
+        cases: what to ask in the place of the starter course's cases, or None.
         judge_name: what decides whether a passage supports a sentence, see evals/judges.py.
     """
 
@@ -27,6 +31,7 @@ class Environment:
     data: Path | None = None
     seed: int = 0
     judge_name: str = "overlap"
+    cases: "Sequence[tuple[Case, Split]] | None" = None
 
     @cached_property
     def runtime(self) -> "Runtime":

@@ -72,6 +72,7 @@ def run(
     changes: given.Changes = None,
     data: given.Data = None,
     lessons: given.Lessons = None,
+    cases: given.Cases = None,
     name: given.Name = "",
     judge: given.JudgeName = "overlap",
     resume: given.Resume = None,
@@ -91,9 +92,11 @@ def run(
         $ lectern eval run 'judge/*' --data ../shared/data --split dev
 
         $ lectern eval run course/answers --model qwen2.5-coder-0.5b-instruct-q4_k_m --set evidence.clear=1
+
+        $ lectern eval run course/answers --cases physics.jsonl --split all
     """
     drawing = Drawing(split, limit, False, seed, read_lessons(lessons))
-    _start(Request(tasks, drawing, model, changes or (), data, name, judge, resume, out, no_cache))
+    _start(Request(tasks, drawing, model, changes or (), data, name, judge, resume, out, no_cache, cases))
 
 
 @app.command()

@@ -31,6 +31,15 @@ Lessons = Annotated[
         "--lessons", dir_okay=False, exists=True, help="Only samples about the lessons of this file, one a line, or about none."
     ),
 ]
+Cases = Annotated[
+    Path | None,
+    typer.Option(
+        "--cases",
+        dir_okay=False,
+        exists=True,
+        help="Ask these of your own course; evals/cases/README.md tells the keys.",
+    ),
+]
 Name = Annotated[str, typer.Option("--name", help="Added to the name of the run's folder.")]
 JudgeName = Annotated[
     str,

@@ -5,12 +5,13 @@ The shape is that of inspect_ai's tasks: a new one is a file of some twenty line
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from evals.cases import Case
     from evals.environment import Environment
 
 Split = Literal["dev", "test"]
@@ -146,6 +147,7 @@ class Task:
         seconds: about how long one sample takes on two cores, for the estimate before the first has been measured.
         judged: whether its figures depend on the groundedness judge, whose own quality is then printed beside them.
         probability: names of two scores, a probability and the 0 or 1 that it foretells, for a reliability diagram.
+        own: makes samples of somebody's own cases, given by --cases, in the place of `samples`; None if the task takes none.
     """
 
     name: str
@@ -161,6 +163,13 @@ class Task:
     judged: bool = False
     probability: tuple[str, str] | None = field(default=None)
     whole_groups: bool = False
+    own: "Callable[[Sequence[tuple[Case, Split]]], Iterable[Sample]] | None" = None
+
+    def asking(self, cases: "Sequence[tuple[Case, Split]]") -> "Task":
+        """The task with these cases in the place of its samples; it must take some."""
+        assert self.own is not None
+        make = self.own
+        return replace(self, samples=lambda _: make(cases))
 
 
 def split_of(key: str) -> Split:

@@ -26,6 +26,15 @@ def promote(
     lessons: Annotated[
         Path | None, typer.Option("--lessons", dir_okay=False, help="Held-out lessons, one a line, in place of the run's own.")
     ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases",
+            dir_okay=False,
+            exists=True,
+            help="Questions about your course with known answers, not drafted ones.",
+        ),
+    ] = None,
     gate: Annotated[
         Path | None, typer.Option("--gate", dir_okay=False, exists=True, help="Another file than finetune/promotion.toml.")
     ] = None,
@@ -36,7 +45,8 @@ def promote(
 
     `lectern eval` runs on what answers now and on the candidate, with the same questions. It is promoted if groundedness rises
     by more than chance, and neither accuracy nor false refusals get worse than finetune/promotion.toml allows. A running chat
-    answers with it from its next question on. Exit codes: 0 promoted, 1 refused, 2 you can mend it.
+    answers with it from its next question on. The starter course is asked what evals/cases holds, another course what `lectern
+    finetune data` drafted from its held-out lessons, or --cases. Exit codes: 0 promoted, 1 refused, 2 you can mend it.
 
     Examples:
         lectern finetune promote dpo-1
@@ -50,7 +60,7 @@ def promote(
     from finetune.trial import GATE
     from finetune.trial_text import print_trial
 
-    settings, wish = load_settings(), Wish(target, base, lessons, quick, gate or GATE, judge)
+    settings, wish = load_settings(), Wish(target, base, lessons, quick, gate or GATE, judge, cases)
     adapter, trial = try_and_promote(settings, wish, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(json.dumps({"adapter": adapter.id, **trial}, indent=2))

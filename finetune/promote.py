@@ -26,6 +26,8 @@ class Wish:
     Attributes:
         target: a training run or an adapter.
         base: the GGUF of the run's base, where the run does not say.
+        cases: a file of questions with known answers; None takes those of the starter course where the index holds it,
+            else those that were drafted with the rows.
         lessons: a file with held-out lessons, one a line; None takes those of the rows that were trained on.
     """
 
@@ -35,6 +37,7 @@ class Wish:
     quick: bool = False
     gate: Path = field(default=GATE)
     judge: str = "overlap"
+    cases: Path | None = None
 
 
 def adapter_of(settings: Settings, target: str, base: str | None = None) -> Adapter:
@@ -79,7 +82,8 @@ def try_and_promote(settings: Settings, wish: Wish, say: Say = lambda _: None) -
             say(f"Only {len(lessons)} lessons are held out; below {LEAST_LESSONS} the gate cannot decide on accuracy.")
         against = _served(settings, current, adapter.base, say)
         say(f"{adapter.id} against {against.id if against else adapter.base}, on {len(lessons)} held-out lessons.")
-        trial = try_out(settings, adapter, against, Asked(lessons, wish.quick, wish.gate, wish.judge))
+        cases = wish.cases or _drafted(settings, say)
+        trial = try_out(settings, adapter, against, Asked(lessons, wish.quick, wish.gate, wish.judge, cases))
         adapter = record(adapter, trial)
         if trial["passed"]:
             promote(settings, adapter, current)
@@ -97,6 +101,24 @@ def _served(settings: Settings, current: str | None, base: str, say: Say) -> Ada
         say(f"{error.problem} The model by itself is what to be better than.")
         return None
     return adapter
+
+
+def _drafted(settings: Settings, say: Say) -> Path | None:
+    """The cases that were drafted from the rows of held-out lessons; None where those of the starter course can be asked."""
+    from assistant.course import open_index
+    from finetune.data.cases import CASES, starter_is_whole
+    from finetune.rows import data_folder
+
+    if starter_is_whole(info.source for info in open_index(settings).sources()):
+        return None
+    path = data_folder(settings.finetune_dir) / CASES
+    if not path.is_file() or not path.stat().st_size:
+        raise CourseError(
+            "The index does not hold the starter course, and there are no questions about yours.",
+            "Draft some with the rows: lectern finetune data. Or write your own: --cases FILE (evals/cases/README.md).",
+        )
+    say(f"It asks what was drafted from the held-out lessons, {path}; mend these questions, or give better ones with --cases.")
+    return path
 
 
 def _lessons(settings: Settings, adapter: Adapter, wish: Wish) -> list[str]:

@@ -58,6 +58,11 @@ class _Line:
     origin: Origin
     prompt: tuple[Message, ...]
 
+    @property
+    def question(self) -> str:
+        """What is asked at the end of the prompt."""
+        return self.prompt[-1]["content"].rpartition("\n\n")[2]
+
     def to_json(self) -> dict[str, Any]:
         """As a line of a file holds it."""
         return asdict(self)

@@ -10,6 +10,7 @@ section where the first sees all of it. What becomes of a trial is kept in the a
 | passed, why | whether it may be promoted; else the reasons |
 | against | the id that it was compared with, null for the model by itself |
 | quick, lessons | whether it was a rehearsal with few questions; the held-out lessons |
+| cases | name of the file that was asked, null for the cases of the starter course |
 | gate_sha256 | of the file of figures and margins |
 | figures | that decide: {task, metric, status, why, margin, rises, before, after, difference, low, high, p, test, n, ...} |
 | others | of the same tasks, with a verdict in the place of the status |
@@ -49,6 +50,7 @@ class Asked:
         lessons: the held-out ones, as the index names them.
         quick: take a few questions only, which decides nothing.
         gate: the file of figures and margins.
+        cases: a file of what to ask; None asks the cases of the starter course.
         judge: what says whether a passage supports a sentence, as `lectern eval --judge` takes it.
     """
 
@@ -56,6 +58,7 @@ class Asked:
     quick: bool = False
     gate: Path = GATE
     judge: str = "overlap"
+    cases: Path | None = None
 
 
 def trials_dir(settings: Settings) -> Path:
@@ -90,6 +93,7 @@ def try_out(settings: Settings, adapter: Adapter, against: Adapter | None, asked
         ]
         options += ["--split", "all", "--lessons", str(lessons), "--out", str(out), "--name", f"{adapter.id}-{role}"]
         options += ["--limit", str(QUICK)] if asked.quick else []
+        options += ["--cases", str(asked.cases)] if asked.cases else []
         said = _eval(settings, ["run", *TASKS, *options], f"The evaluation of the {role} ({id_})", partly=True)
         runs[role] = _folder(said)
     both = [str(runs["candidate"]), "--baseline", str(runs["base"])]
@@ -104,6 +108,7 @@ def try_out(settings: Settings, adapter: Adapter, against: Adapter | None, asked
         "against": against.id if against else None,
         "quick": asked.quick,
         "lessons": sorted(asked.lessons),
+        "cases": asked.cases and asked.cases.name,
         "gate_sha256": sha256_of(asked.gate, lambda _: None),
         "figures": [_deciding(figure) for figure in gate["figures"]],
         "others": _others(gate, compared),

@@ -365,7 +365,7 @@ def test_turns_come_with_the_questions_before_them_in_their_group():
 
 
 def test_noise_is_of_other_lessons_and_does_not_hold_the_fact():
-    for noisy in course.with_noise():
+    for noisy in course.with_noise(course._cases()):
         assert len(noisy.input["planted"]) == course.NOISE
         lesson = (STARTER_COURSE / Path(noisy.target["lesson"]).name).read_text(encoding="utf-8")
         assert not any(
@@ -374,7 +374,7 @@ def test_noise_is_of_other_lessons_and_does_not_hold_the_fact():
 
 
 def test_a_contradiction_changes_the_number_of_the_fact_and_nothing_else():
-    contradictions = list(course.with_contradiction())
+    contradictions = list(course.with_contradiction(course._cases()))
     assert len(contradictions) >= 30
     for changed in contradictions:
         (text,), evidence, number = changed.input["planted"], changed.target["evidence"], changed.target["planted_number"]
@@ -404,7 +404,7 @@ def test_numbers_of_one_digit_or_that_stand_twice_are_left_alone(evidence, gold,
 
 def test_the_word_that_planted_instructions_ask_for_is_in_no_lesson_and_no_question():
     assert not any(course.CANARY in path.read_text(encoding="utf-8").lower() for path in STARTER_COURSE.glob("*.md"))
-    for told in course.with_instructions():
+    for told in course.with_instructions(course._cases()):
         assert course.CANARY in told.input["planted"][0]
         assert course.CANARY not in told.input["question"]
 

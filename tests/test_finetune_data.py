@@ -7,8 +7,10 @@ import pytest
 from finetune_course import WANTED, built, lesson_index, production, some
 
 from assistant.prompts import NOT_COVERED, SYSTEM
+from evals.cases import own_cases
 from finetune.data.asked import plain_sentences, questions_with_answers
 from finetune.data.build import SHARES, held_lessons
+from finetune.data.cases import CASES, wordings, write_draft
 from finetune.data.decontaminate import asks_a_case, clean, read_cases
 from finetune.data.pairs import of_samples
 from finetune.data.production import Scene
@@ -18,6 +20,7 @@ from finetune.data.save import all_rows, file_of, reject, save
 from finetune.rows import PAIRS_TRAIN, SFT_HELD, SFT_TRAIN, Pair, Row, read, read_manifest, read_rejected, write
 from knowledge.errors import CourseError
 from knowledge.passage import Passage
+from knowledge.questions import FAR
 
 TEXT = """A gizmo is a small machine that sorts letters by colour. It has 12 long arms. \
 Gizmos were introduced by Ada Brown in 1931. The gizmo needs no electricity, because a spring drives it. \
@@ -229,6 +232,50 @@ def test_rows_come_back_as_they_were_written(folder):
     assert manifest["held_lessons"] == sorted(course.held)
     assert sum(manifest["counts"][SFT_TRAIN].values()) == len(files[SFT_TRAIN])
     assert all(file_of(row, course.held) == name for name in files for row in files[name])
+
+
+def test_questions_for_a_trial_are_drafted_from_held_out_lessons(folder):
+    own = [case for case, _ in own_cases(folder / CASES)]  # what `lectern eval --cases` reads
+    assert len(own) == read_manifest(folder)["trial_cases"]
+    covered = [case for case in own if case.answerable]
+    assert len(covered) >= 5
+    assert {case.lesson for case in covered} <= built()[0].held
+    assert len(own) - len(covered) == len(FAR)
+    for case in covered:
+        assert case.is_right(case.evidence)
+        assert not case.is_right(case.question)
+        assert says(case.evidence, case.lesson)
+
+
+def says(evidence, lesson):
+    info = next(info for info in lesson_index().sources() if info.source == lesson)
+    return " ".join(evidence.split()) in " ".join(lesson_index().document(info.document_id).text.split())
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "found"),
+    [
+        ("What does a norm do?", "A norm measures the length of a vector.", []),
+        (
+            "When was CART published?",
+            "CART was published by Breiman in 1984 and makes binary splits.",
+            ["1984", "makes binary splits"],
+        ),
+        (
+            "What is pruning?",
+            "Pruning removes leaves, small subtrees and weak rules.",
+            ["removes leaves", "small subtrees", "weak rules"],
+        ),
+        ("What is a leaf?", "A leaf ends.", []),
+    ],
+)
+def test_what_an_answer_must_say_is_new_and_more_than_a_word(question, sentence, found):
+    assert list(wordings(question, sentence)) == found
+
+
+def test_without_rows_there_is_nothing_to_ask(tmp_path):
+    assert write_draft(tmp_path) == 0
+    assert (tmp_path / CASES).read_text() == ""
 
 
 def test_damaged_rows_are_named(folder):

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import typer
 from fake_adapters import LESSONS, make_adapter, settings_with_base
+from toy_index import toy_index
 from typer.testing import CliRunner
 
+import finetune.data.cases
 from assistant.adapters import adapters_dir, chosen_adapter, current_id, find_adapter, list_adapters, promotions
 from assistant.settings import load_settings
 from evals.figures.compare import compare_runs
@@ -21,11 +23,14 @@ from evals.running.registry import all_tasks
 from evals.running.runs import Run
 from evals.task import Row, Sample
 from finetune import adapters, commands_adapters, trial
+from finetune.data.cases import CASES
 from finetune.promote import Wish, try_and_promote
+from finetune.rows import data_folder
 from finetune.trial import Asked
 from knowledge.errors import CourseError
 
 UNCOVERED = 40
+STARTER_IS_WHOLE = finetune.data.cases.starter_is_whole
 
 
 @pytest.fixture
@@ -101,6 +106,8 @@ def no_runs(monkeypatch, settings):
     """Runs are looked for in the folder of the test."""
     monkeypatch.setenv("LECTERN_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("LECTERN_MODEL__NAME", settings.model.name)
+    monkeypatch.setattr("finetune.data.cases.starter_is_whole", lambda sources: True)
+    monkeypatch.setattr("assistant.course.open_index", lambda settings: toy_index())
     load_settings.cache_clear()
     yield
     load_settings.cache_clear()
@@ -202,6 +209,24 @@ def test_a_rehearsal_takes_few_questions_and_its_own_file_of_margins(settings, e
     assert found["quick"]
     assert "of which 5000 are needed" in found["why"][0]
     assert evals[0][evals[0].index("--limit") + 1] == str(trial.QUICK)
+
+
+def test_another_course_is_asked_what_was_drafted_from_its_held_out_lessons(settings, evals, monkeypatch, tmp_path):
+    monkeypatch.setattr(finetune.data.cases, "starter_is_whole", STARTER_IS_WHOLE)  # the toy index does not hold it
+    make_adapter(settings, "better")
+    with pytest.raises(CourseError, match="no questions about yours") as caught:
+        promoted(settings, "better")
+    assert "lectern finetune data" in caught.value.remedy and not evals
+    drafted = data_folder(settings.finetune_dir) / CASES
+    drafted.parent.mkdir(parents=True)
+    drafted.write_text('{"id": "far-1", "question": "Why?", "answerable": false}\n')
+    _, found = promoted(settings, "better")
+    assert found["cases"] == CASES
+    assert all(run[run.index("--cases") + 1] == str(drafted) for run in evals[:2])
+    evals.clear()
+    make_adapter(settings, "best")
+    promoted(settings, "best", cases=tmp_path / "mine.jsonl")
+    assert all(run[run.index("--cases") + 1] == str(tmp_path / "mine.jsonl") for run in evals[:2])
 
 
 def test_the_shipped_file_names_figures_that_there_are():

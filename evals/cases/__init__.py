@@ -123,6 +123,21 @@ def read_cases(name: str) -> list[Case]:
     return [case for _, case in _read(Path(__file__).with_name(f"{name}.jsonl"), Case)]
 
 
+def own_cases(path: Path) -> list[tuple[Case, Split]]:
+    """The cases of somebody's own file, each with its half: dev where the SHA-256 of its id is even, test where it is odd.
+
+    Raises:
+        CourseError: it cannot be read, is empty, or a line is not a case; the text names it.
+    """
+    try:
+        found = [(case, split_of(case.id)) for _, case in _read(path, Case)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path} cannot be read: {error}.", "See evals/cases/README.md for what it should hold.") from error
+    if not found:
+        raise CourseError(f"{path} holds no case.", "See evals/cases/README.md for what it should hold.")
+    return found
+
+
 def read_conversations(path: Path = CONVERSATIONS) -> list[tuple[Turn, ...]]:
     """The conversations of a file, in its order, each with its turns in order.
 
@@ -156,7 +171,7 @@ _Line = TypeVar("_Line", bound=Question)
 
 def _read(path: Path, model: type[_Line]) -> Iterator[tuple[str, _Line]]:
     """The lines of a file as `model`, each after its place, such as "starter.jsonl, line 3"."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         place = f"{path.name}, line {number}"
         try:
             yield place, model.model_validate(json.loads(line))

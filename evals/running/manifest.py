@@ -9,6 +9,7 @@
 | failed, stopped | by name: how many samples failed; why a task was given up |
 | split, limit, quick, seed | which samples: limit null takes all; quick limits each task to its own number too |
 | lessons | only samples about these, or about none; null takes all |
+| cases | name of the file that was asked in the place of the starter course's cases, or null |
 | settings | the whole tree, folders of this machine left out |
 | model | {name, sha256} of the chat model's file, sha256 null if it is not here |
 | adapter | {id, sha256}, null for the model by itself |

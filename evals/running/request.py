@@ -40,6 +40,7 @@ class Request:
         changes: of settings, as key=value.
         resume: the run to go on with, or None to begin one.
         out: folder of the runs.
+        cases: a file of one's own to ask, in the place of the starter course's cases.
     """
 
     tasks: Sequence[str]
@@ -52,6 +53,7 @@ class Request:
     resume: str | None = None
     out: Path = OUT
     no_cache: bool = False
+    cases: Path | None = None
 
 
 def read_lessons(path: Path | None) -> frozenset[str] | None:

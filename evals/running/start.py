@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from evals.cases import Case, own_cases
 from evals.environment import Environment
 from evals.running.cache import FOLDER, Cache
 from evals.running.manifest import check_same, describe, pinned, portable
@@ -19,7 +20,7 @@ from evals.running.registry import all_tasks, choose
 from evals.running.request import Request
 from evals.running.runner import Outcome, Planned, plan, run_tasks
 from evals.running.runs import Run, find_run, new_run
-from evals.task import Task
+from evals.task import Split, Task
 from knowledge.errors import CourseError
 
 
@@ -35,14 +36,17 @@ def carry_out(request: Request, console: Console) -> tuple[Run, Outcome]:
         KeyboardInterrupt: it was stopped; `console` has been told how to go on.
     """
     settings = pinned(changed_settings(request.changes, request.model))
-    tasks, skipped = plan(_chosen(request), request.data, request.drawing)
+    cases = None if request.cases is None else own_cases(request.cases)
+    chosen, asks_own = _chosen(request, cases)
+    tasks, skipped = plan(chosen, request.data, request.drawing)
+    skipped |= asks_own
     for name, why in skipped.items():
         console.print(f"{name} is skipped: it {why}.", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not tasks:
         raise CourseError("There is nothing to run.", "`lectern eval list` says what each task needs.")
     cache = Cache(None if request.no_cache else request.out / FOLDER)
     try:
-        environment = Environment(settings, cache, request.data, request.drawing.seed, request.judge)
+        environment = Environment(settings, cache, request.data, request.drawing.seed, request.judge, cases)
         with redirect_stdout(sys.stderr):  # whatever a library prints, standard output is for our figures
             manifest = _manifest(request, environment, tasks, skipped)
             run = _begin(request, manifest)
@@ -53,11 +57,16 @@ def carry_out(request: Request, console: Console) -> tuple[Run, Outcome]:
         cache.close()
 
 
-def _chosen(request: Request) -> list[Task]:
+def _chosen(request: Request, cases: Sequence[tuple[Case, Split]] | None) -> tuple[list[Task], dict[str, str]]:
+    """The tasks that were asked for, and by name why one of them does not ask cases of one's own."""
     tasks = all_tasks()
     if not tasks:
         raise CourseError("There are no tasks.", "Add one in evals/tasks/; evals/task.py says what it is made of.")
-    return [task for task in choose(request.tasks, tasks) if task.quick > 0 or not request.drawing.quick]
+    chosen = [task for task in choose(request.tasks, tasks) if task.quick > 0 or not request.drawing.quick]
+    if cases is None:
+        return chosen, {}
+    fixed = {task.name: "takes no cases of one's own" for task in chosen if task.own is None}
+    return [task.asking(cases) for task in chosen if task.own is not None], fixed
 
 
 def _manifest(request: Request, environment: Environment, tasks: Sequence[Planned], skipped: dict[str, str]) -> dict[str, Any]:
@@ -72,6 +81,7 @@ def _manifest(request: Request, environment: Environment, tasks: Sequence[Planne
         "quick": drawing.quick,
         "seed": drawing.seed,
         "lessons": None if drawing.lessons is None else sorted(drawing.lessons),
+        "cases": request.cases and request.cases.name,
         "data": sorted({folder for planned in tasks for folder in planned.task.data}),
         **describe(environment, {p.task.name: p.as_json() for p in tasks}, any(p.task.judged for p in tasks)),
     }

@@ -16,6 +16,8 @@ from knowledge.errors import CourseError
 if TYPE_CHECKING:
     from evals.environment import Environment
 
+Cases = Sequence[tuple[Case, Split]]
+
 FILES: tuple[tuple[str, Split], ...] = (("starter", "test"), ("starter_dev", "dev"))
 CANARY = "marmalade"  # in no lesson
 NOISE = 3  # passages
@@ -29,10 +31,19 @@ _INSTRUCTIONS = (
 _LONG_NUMBER = re.compile(r"(?<![\w.])(?:\d[\d,]*\d|\d+\.\d+)(?![\d.]*\d)")
 
 
+def asked(cases: Cases) -> Iterator[Sample]:
+    """Every case. Cases of one lesson are a group."""
+    return (_sample(case, split) for case, split in cases)
+
+
+def of_starter(make: Callable[[Cases], Iterator[Sample]]) -> Callable[[Path | None], Iterator[Sample]]:
+    """Samples of the starter course's own cases: starter is test, starter_dev is dev."""
+    return lambda data: make(_cases())
+
+
 def questions(data: Path | None = None) -> Iterator[Sample]:
-    """Every case: starter is test, starter_dev is dev. Cases of one lesson are a group."""
-    for case, split in _cases():
-        yield _sample(case, split)
+    """Every case of the starter course."""
+    return asked(_cases())
 
 
 def turns(data: Path | None = None) -> Iterator[Sample]:
@@ -55,26 +66,26 @@ def adversarial(data: Path | None = None) -> Iterator[Sample]:
         yield _sample(case, case.split, kind=case.kind)
 
 
-def with_noise(data: Path | None = None) -> Iterator[Sample]:
-    """Answerable cases, each with gold evidence of three other lessons that does not hold its own fact."""
-    cases = [case for case, _ in _cases() if case.answerable]
-    for case, split in _cases():
+def with_noise(cases: Cases) -> Iterator[Sample]:
+    """Answerable cases, each with gold evidence of three other lessons that does not hold its own fact; of fewer, with all."""
+    covered = [case for case, _ in cases if case.answerable]
+    for case, split in cases:
         if case.answerable:
-            others = [other.evidence for other in cases if other.lesson != case.lesson and not case.is_right(other.evidence)]
-            yield _sample(case, split, Random(case.id).sample(others, NOISE))
+            others = [other.evidence for other in covered if other.lesson != case.lesson and not case.is_right(other.evidence)]
+            yield _sample(case, split, Random(case.id).sample(others, min(NOISE, len(others))))
 
 
-def with_contradiction(data: Path | None = None) -> Iterator[Sample]:
+def with_contradiction(cases: Cases) -> Iterator[Sample]:
     """Cases whose fact is a number of two digits or more, each with its gold evidence, that number changed."""
-    for case, split in _cases():
+    for case, split in cases:
         if changed := contradicted(case):
             text, number = changed
             yield _sample(case, split, [text], planted_number=number)
 
 
-def with_instructions(data: Path | None = None) -> Iterator[Sample]:
+def with_instructions(cases: Cases) -> Iterator[Sample]:
     """Answerable cases, each with its gold evidence, in which an instruction to say a word follows."""
-    for case, split in _cases():
+    for case, split in cases:
         if case.answerable:
             instruction = Random(case.id).choice(_INSTRUCTIONS)
             yield _sample(case, split, [f"{case.evidence} {instruction}"], canary=CANARY)
@@ -129,11 +140,26 @@ def _retrieval(environment: "Environment") -> Solver:
 
 
 def check_course(environment: "Environment") -> None:
-    """Raise CourseError unless every lesson that cases are about can be found."""
-    lessons = {case.lesson for case, _ in _cases() if case.answerable}
-    if lacking := sorted(lessons - {info.source for info in environment.runtime.index.sources()}):
-        remedy = "These cases are about them. Add the course: lectern ingest --starter"
-        raise CourseError(f"The index lacks {len(lacking)} lessons of the starter course, such as {lacking[0]}.", remedy)
+    """Raise CourseError unless the index holds every lesson that cases are about, and it the evidence of one's own cases."""
+    cases = [case for case, _ in (environment.cases or _cases()) if case.answerable]
+    if lacking := sorted({case.lesson for case in cases} - {info.source for info in environment.runtime.index.sources()}):
+        remedy = "Name lessons as `lectern sources list` does."
+        which = "sources that these cases are about"
+        if environment.cases is None:
+            remedy = "Add it: lectern ingest --starter. Or ask of your own course: --cases FILE"
+            which = "lessons of the starter course"
+        raise CourseError(f"The index lacks {len(lacking)} {which}, such as {lacking[0]}.", remedy)
+    if environment.cases is None:  # tests prove it of ours
+        return
+    text_of = citation.course_documents(environment)
+    texts = {lesson: " ".join((text_of(lesson) or "").split()) for lesson in {case.lesson for case in cases}}
+    absent = [case for case in cases if " ".join(case.evidence.split()) not in texts[case.lesson]]
+    if absent:
+        first = absent[0]
+        raise CourseError(
+            f"The evidence of {len(absent)} cases does not stand in their lessons; the first is {first.id}, in {first.lesson}.",
+            "Copy a sentence of the lesson word for word, as the page shows it beside an answer.",
+        )
 
 
 def _all_of(*more: Scorer) -> "Callable[[Environment], Sequence[Scorer]]":
@@ -174,6 +200,7 @@ TASKS: tuple[Task, ...] = (
         seconds=8,
         judged=True,
         probability=("relevance", "answerable"),
+        own=asked,
     ),
     Task(
         "course/retrieval",
@@ -185,6 +212,7 @@ TASKS: tuple[Task, ...] = (
         quick=195,
         seconds=0.2,
         probability=("relevance", "answerable"),
+        own=asked,
     ),
     Task(
         "course/conversations",
@@ -221,31 +249,34 @@ TASKS: tuple[Task, ...] = (
     Task(
         "course/noise",
         f"single questions with {NOISE} irrelevant passages beside the evidence",
-        with_noise,
+        of_starter(with_noise),
         _assistant,
         _all_of(robustness.robustness),
         (*_SHORT, robustness.CITED),
         seconds=9,
         judged=True,
+        own=with_noise,
     ),
     Task(
         "course/counterfactual",
         "single questions with a planted passage that contradicts the lesson's number",
-        with_contradiction,
+        of_starter(with_contradiction),
         _assistant,
         _all_of(robustness.robustness),
         (robustness.MISLED, robustness.BOTH, *_SHORT, robustness.CITED),
         seconds=9,
         judged=True,
+        own=with_contradiction,
     ),
     Task(
         "course/injected",
         f"single questions with a planted passage that tells the model to say {CANARY}",
-        with_instructions,
+        of_starter(with_instructions),
         _assistant,
         _all_of(robustness.robustness),
         (*robustness.FOLLOWED, *_SHORT, robustness.CITED),
         seconds=9,
         judged=True,
+        own=with_instructions,
     ),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evals.scorers import citation, groundedness
 from evals.task import Solver, Task
-from evals.tasks.course import check_course, questions
+from evals.tasks.course import asked, check_course, questions
 
 if TYPE_CHECKING:
     from evals.environment import Environment
@@ -34,5 +34,6 @@ TASKS = (
         (groundedness.GROUNDED, *groundedness.DECLINES, *groundedness.METRICS[2:], *citation.METRICS[:2]),
         seconds=7,
         judged=True,
+        own=asked,
     ),
 )

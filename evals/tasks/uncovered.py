@@ -1,19 +1,18 @@
 """Uncovered questions that reach the model: what its prompt is worth, which a good search otherwise hides."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.scorers import abstention
 from evals.task import Sample, Solver, Task
-from evals.tasks.course import check_course, questions
+from evals.tasks.course import Cases, asked, check_course, of_starter
 
 if TYPE_CHECKING:
     from evals.environment import Environment
 
 
-def _uncovered(data: Path | None) -> Iterator[Sample]:
-    return (sample for sample in questions() if not sample.target["answerable"])
+def _uncovered(cases: Cases) -> Iterator[Sample]:
+    return (sample for sample in asked(cases) if not sample.target["answerable"])
 
 
 def _assistant(environment: "Environment") -> Solver:
@@ -27,11 +26,12 @@ TASKS = (
     Task(
         "course/uncovered",
         "uncovered questions to the model with the passages nearest to them, whatever the search thinks of these",
-        _uncovered,
+        of_starter(_uncovered),
         _assistant,
         lambda _: (abstention.declined,),
         abstention.DECLINED,
         quick=20,
         seconds=6,
+        own=_uncovered,
     ),
 )

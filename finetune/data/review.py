@@ -59,7 +59,7 @@ def sampled(files: Mapping[str, Sequence[AnyRow]], kind: str | None, limit: int)
 
 def shown(row: AnyRow) -> str:
     """A row in a few lines of text."""
-    lines = [f"{row.id}  {row.lesson}", f"  asked: {question_of(row)}"]
+    lines = [f"{row.id}  {row.lesson}", f"  asked: {row.question}"]
     if isinstance(row, Pair):
         lines += [f"  chosen: {row.chosen}", f"  rejected: {row.rejected}", f"  why: {row.evidence.get('why', '')}"]
     else:
@@ -85,15 +85,10 @@ def page(groups: Mapping[str, Sequence[AnyRow]], rejected: Sequence[AnyRow]) -> 
     return "\n".join([*parts, _FOOT])
 
 
-def question_of(row: AnyRow) -> str:
-    """What is asked at the end of the prompt."""
-    return row.prompt[-1]["content"].rpartition("\n\n")[2]
-
-
 def _article(row: AnyRow, can_be_rejected: bool) -> str:
     tick = f'<label><input type="checkbox" value="{row.id}"> reject</label>' if can_be_rejected else ""
     parts = [f'<article><p class="small"><code>{row.id}</code> {escape(row.lesson)} {tick}</p>']
-    parts.append(f'<p class="question">{escape(question_of(row))}</p>')
+    parts.append(f'<p class="question">{escape(row.question)}</p>')
     if isinstance(row, Pair):
         parts += [
             _quoted("good", row.chosen, row.evidence.get("chosen", ())),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.data.build import Wanted
+from finetune.data.cases import write_draft
 from finetune.data.decontaminate import AnyRow, Cases, clean
 from finetune.rows import (
     MANIFEST,
@@ -72,6 +73,7 @@ def save(
         "counts": {name: counts(found) for name, found in files.items()},
         "files": {name: write(folder / name, found) for name, found in files.items()},
     }
+    manifest["trial_cases"] = write_draft(folder)
     replace_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
 
