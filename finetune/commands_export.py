@@ -65,7 +65,9 @@ def _checked(adapter: "Adapter", merged: Path | None) -> bool:
     from assistant.models import model_path
     from finetune.base import base_model
     from finetune.parity import course_texts, parity
+    from finetune.training.session import hush
 
+    hush()
     folder = base_model(adapter.base, lambda line: typer.echo(line, err=True))
     with _bar("Comparing") as tell:
         exported = None if merged else adapter.path

@@ -64,7 +64,7 @@ class Parity:
             f"  base model without adapter  {self.base:.4f} nats",
             f"  with the adapter on both    {self.tuned:.4f} nats, the same next token at {self.agree:.1%}",
             f"  what the adapter changes    {self.effect:.4f} nats",
-            f"  the export adds             {self.excess:+.4f} (standard error {self.error:.4f}): {verdict} {MARGIN}",
+            f"  the export adds             {self.excess:+z.4f} (standard error {self.error:.4f}): {verdict} {MARGIN}",
         ]
 
 

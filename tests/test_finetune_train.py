@@ -1,8 +1,10 @@
 """Training an adapter with TRL and PEFT, on a random model of two layers."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,6 +14,7 @@ pytest.importorskip("trl")
 
 from tiny_base import make_base, read_log, write_rows
 
+import finetune
 from assistant.settings import load_settings
 from finetune.training.run import open_run
 from finetune.training.start import Asked, resumable, start, train
@@ -169,6 +172,22 @@ def test_the_module_trains_a_prepared_run(data_dir, bases, monkeypatch):
     assert ended.value.code == 0 and open_run(run.name).manifest["state"] == "done"
 
 
+def test_two_processes_learn_what_one_does(data_dir, bases):
+    """The distributed path, as the configuration for CPUs launches it."""
+    one, two = (ask("sft", bases["llama"], "sft.batch=4", "sft.held=0", steps=3) for _ in range(2))
+    train(one, CONSOLE, None)
+    configuration = Path(finetune.__file__).parent / "accelerate" / "cpus.yaml"
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(configuration), "-m", "finetune.training.sft"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "LECTERN_DATA_DIR": str(data_dir.parent)}
+    done = subprocess.run(
+        [sys.executable, *launch, "--run", two.name], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert open_run(two.name).manifest["processes"] == 2
+    losses = [[line["loss"] for line in read_log(run.folder) if "loss" in line] for run in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=0.01)
+
+
 class Clock:
     """Time that passes with rows and steps instead of seconds."""
 
@@ -195,7 +214,6 @@ def weights_of(adapter):
 
 def stop_at(monkeypatch, step):
     """Press Ctrl-C in the middle of the step after `step`."""
-    import os
     import signal
 
     from finetune.training import progress

@@ -31,6 +31,11 @@ class Outcome:
     losses: dict[str, float]
 
 
+def processes() -> int:
+    """How many train together; launchers say it to each of them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def arguments(run: Run, held: int) -> dict[str, Any]:
     """Arguments that SFTConfig, DPOConfig and KTOConfig have in common; TRL's own defaults want a GPU.
 
@@ -40,14 +45,13 @@ def arguments(run: Run, held: int) -> dict[str, Any]:
     """
     config, kind = run.config, run.kind
     stage, size = config.stage(kind), config.device_batch(kind, on_gpu())
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     return {
         "output_dir": str(run.folder / CHECKPOINTS),
         "max_length": None,  # rows that are too long are left out before; TRL would cut off the end of their answers
         "max_steps": run.manifest["steps"],
         "per_device_train_batch_size": size,
         "per_device_eval_batch_size": size,
-        "gradient_accumulation_steps": max(1, round(stage.batch / (size * processes))),
+        "gradient_accumulation_steps": max(1, round(stage.batch / (size * processes()))),
         "learning_rate": stage.learning_rate,
         "lr_scheduler_type": stage.schedule,
         "warmup_steps": stage.warmup,  # below 1 it is a share of all steps
@@ -58,6 +62,7 @@ def arguments(run: Run, held: int) -> dict[str, Any]:
         "use_cpu": not on_gpu(),
         "bf16": in_bf16(),
         "gradient_checkpointing": config.gradient_checkpointing,
+        "ddp_find_unused_parameters": False if processes() > 1 else None,  # every weight of an adapter has a part in every row
         "dataloader_pin_memory": on_gpu(),
         "save_strategy": "no",  # Keeper says when
         "save_total_limit": 2,
@@ -126,7 +131,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
     @staticmethod
     def _agreed(wish: Any) -> Any:
         """What the first process wants: clocks and signals differ, and processes that disagree wait for each other for ever."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if processes() == 1:
             return wish
         from accelerate.utils import broadcast_object_list
 
@@ -173,6 +178,7 @@ def fit(run: Run, trainer: Any, console: Console, minutes: float | None) -> Outc
             losses=outcome.losses,
             seconds=round(before + time.monotonic() - began, 1),
             peak_memory=peak_memory(),
+            processes=processes(),
         )
         if keeper.ending == "done":
             shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)

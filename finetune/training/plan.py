@@ -162,7 +162,8 @@ def count_parameters(base: Path, config: TrainingConfig) -> tuple[int, int]:
 
 
 def measure_seconds(kind: Kind, config: TrainingConfig, base: Path, tokens: int) -> float:
-    """Seconds of one row, pair or thumb of so many tokens here, by the better of two trials after loading the model.
+    """Seconds of one row, pair or thumb of so many tokens here, by the best of three trials after loading the model; the
+    first also pays for memory that later rows find.
 
     Raises:
         CourseError: the model cannot be loaded.
@@ -176,7 +177,7 @@ def measure_seconds(kind: Kind, config: TrainingConfig, base: Path, tokens: int)
     length = max(8, tokens // 2 if kind == "dpo" else tokens)
     ids = torch.randint(0, model.config.vocab_size, (1, length), device=device)
     trials = []
-    for _ in range(2):
+    for _ in range(3):
         began = time.perf_counter()
         logits = model(input_ids=ids, logits_to_keep=min(_ANSWER, length)).logits
         logits.float().logsumexp(-1).mean().backward()

@@ -50,9 +50,10 @@ def planned(asked: Asked, console: "Console", measure: bool) -> tuple["Plan", Tr
     from finetune.training.examples import load_examples
     from finetune.training.model import load_tokenizer
     from finetune.training.plan import make_plan, measure_seconds, require_room
-    from finetune.training.session import hush
+    from finetune.training.session import hush, keep_freed_memory
 
     hush()
+    keep_freed_memory()
     config = load_config(asked.config, asked.changes)
     base = asked.base or (open_run(asked.before).manifest["base"] if asked.before else config.base)
     stage, settings = config.stage(asked.kind), load_settings()
