@@ -32,7 +32,10 @@ def data(
     samples: Annotated[
         int, typer.Option(min=0, help="Prompts that the served model answers four times, for pairs of its own words. Slow.")
     ] = 0,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Sample this model instead of the served one.")] = None,
+    questions: Annotated[
+        int, typer.Option(min=0, help="Sentences about which the chat model writes a question, as people do. Slow.")
+    ] = 0,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Ask this model instead of the served one.")] = None,
     seed: Annotated[int, typer.Option(help="The same course and seed give the same rows and held-out lessons.")] = 0,
     held: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lessons that is kept from training.")] = 0.33,
     sections: Annotated[float, typer.Option(min=0, max=1, help="Share of the prompts that have a whole section.")] = 0.2,
@@ -48,7 +51,8 @@ def data(
     (it is not, so decline), contradicted (an unchecked source says otherwise), follow_up, plain (help with finding one's way);
     answer, refusal and thumb are preference pairs. Whole lessons are held out, and nothing that evals/cases ask is left in.
 
-    Without --samples no model is asked and it takes about a minute. With it, Ctrl-C loses nothing: run it again to go on.
+    Without --questions and --samples no model is asked and it takes about a minute. With them, Ctrl-C loses nothing: run it
+    again to go on.
 
     Conversations count only where the reader's switch, or finetune.conversations in the settings, said so at the time. Personal
     data is masked. A thumbs-down whose comment is an answer that the course supports becomes a pair with that answer.
@@ -58,6 +62,8 @@ def data(
     Examples:
         lectern finetune data
 
+        lectern finetune data --questions 400  # questions as people ask them, not only as rules do: about a quarter of an hour
+
         lectern finetune data --samples 40  # about 160 answers of the served model, for pairs of its own words
 
         lectern finetune data --rows 200 --seed 7 --data ~/public-sets
@@ -66,7 +72,7 @@ def data(
     from finetune.data.build import Wanted
 
     settings = load_settings()
-    wanted = Wanted(count, pairs, samples, seed, held, sections, folder)
+    wanted = Wanted(count, questions, pairs, samples, seed, held, sections, folder)
     console = Console(stderr=True)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console) as progress:
@@ -101,8 +107,8 @@ def _build(settings: "Settings", wanted: "Wanted", model: str | None, tell: "Tel
     skip, cases = frozenset(row.id for row in read_rejected(folder)), read_cases()
     index = open_index(settings)
     production = Production(index, settings)
-    course, asked = open_course(production, cases, wanted)
-    sampler, name = _sampler(settings, folder, model) if wanted.samples else (None, "")
+    sampler, name = _sampler(settings, folder, model) if wanted.samples or wanted.questions else (None, "")
+    course, asked = open_course(production, cases, wanted, sampler, tell)
     made = make_rows(course, asked, skip, tell)
     pairs = make_pairs(course, made, sampler, name, skip, tell)
     said = gather(production, History(settings.history_file).turns() if settings.history_file.exists() else [])

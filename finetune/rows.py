@@ -30,7 +30,7 @@ class Origin:
 
     Attributes:
         made_by: "rule", the name of the chat model that wrote it, or "reader".
-        how: the rule that made the question, or what a reader did.
+        how: the rule that made the question, "written" if the chat model did, or what a reader did.
         passages: ids of the passages that the answer rests on.
         turns: ids of the turns of the history whose words it has; empty if nobody's.
         cold: whether the prompt has the best sentences instead of a whole section.

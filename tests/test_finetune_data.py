@@ -91,7 +91,7 @@ def test_the_prompt_is_that_of_production_and_holds_what_supports_the_answer():
 
 def test_where_the_answer_is_gone_the_model_declines():
     rows = [one for one in built()[1] if one.row.kind == "removed"]
-    assert len(rows) >= 5
+    assert len(rows) >= 3
     for one in rows:
         assert one.row.completion == NOT_COVERED
         assert one.asked.answer not in str(one.row.prompt)
@@ -133,7 +133,7 @@ def test_held_out_lessons_are_fixed_by_seed_and_stand_in_no_prompt_that_is_train
 def test_as_many_pairs_answer_as_decline_and_the_worse_answer_is_worse():
     pairs = built()[2]
     answers, refusals = ([pair for pair in pairs if pair.kind == kind] for kind in ("answer", "refusal"))
-    assert len(answers) == len(refusals) >= 5
+    assert len(answers) == len(refusals) >= 3
     assert all(pair.chosen == NOT_COVERED != pair.rejected for pair in refusals)
     for pair in answers:
         assert pair.chosen not in (NOT_COVERED, pair.rejected) and pair.evidence["why"]

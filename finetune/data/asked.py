@@ -155,7 +155,7 @@ def plain_sentences(passage: Passage) -> list[str]:
 
 def _of_heading(passage: Passage, sentences: Sequence[str], random: Random, lower: frozenset[str]) -> Iterator[Asked]:
     heading = passage.heading[-1] if passage.heading else passage.title
-    answer = _answer(passage, sentences, 0)
+    answer = answer_at(passage, sentences, 0)
     if heading == passage.title:
         wording = random.choice(_ABOUT_LESSON)
         yield Asked(wording.format(s=f"“{heading}”" if random.random() < 0.5 else heading), answer, passage, "lesson", heading)
@@ -175,7 +175,7 @@ def _of_sentences(passage: Passage, sentences: Sequence[str], random: Random, lo
             values = {key: value or "" for key, value in found.groupdict().items()}
             values["s"] = subject = _lowered(found["s"].strip(), lower)
             values["lemma"] = _DOES.get(values.get("v", ""), "do")
-            yield Asked(random.choice(wordings).format(**values), _answer(passage, sentences, place), passage, how, subject)
+            yield Asked(random.choice(wordings).format(**values), answer_at(passage, sentences, place), passage, how, subject)
             if how not in ("who", "when"):
                 break
 
@@ -203,11 +203,11 @@ def _follow_ups(made: Sequence[Asked], sentences: Sequence[str], random: Random)
         rest = [place for place, sentence in enumerate(sentences) if sentence not in first.answer]
         after = [place for place in rest if place and sentences[place - 1] in first.answer]
         if after:
-            yield Asked(random.choice(_MORE), _answer(first.passage, sentences, after[0]), first.passage, "more", "", first)
+            yield Asked(random.choice(_MORE), answer_at(first.passage, sentences, after[0]), first.passage, "more", "", first)
 
 
-def _answer(passage: Passage, sentences: Sequence[str], place: int) -> str:
-    """The sentence and the one behind it, if that follows at once and there is room."""
+def answer_at(passage: Passage, sentences: Sequence[str], place: int) -> str:
+    """The sentence at a place and the one behind it, if that follows at once and there is room."""
     answer = sentences[place]
     text = " ".join(passage.text.split())
     for following in sentences[place + 1 : place + 2]:

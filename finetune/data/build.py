@@ -12,12 +12,16 @@ from finetune.data.grounded import Made, answered, contradicted, removed
 from finetune.data.pairs import of_rules, of_samples
 from finetune.data.production import Production, Scene
 from finetune.data.samples import Sampler
+from finetune.data.written import written_questions
 from finetune.rows import Pair
 from knowledge.errors import CourseError
 from knowledge.sentences import sentence_spans
 
 # About the shares of RAFT and Finetune-RAG; a quarter is declined, or a small model learns to decline always.
 SHARES = {"oracle": 0.45, "removed": 0.25, "contradicted": 0.10, "follow_up": 0.12, "plain": 0.08}
+# Of the questions of one style, such as those that begin with "who", so many are declined for each one that is answered: where
+# they were more, the style alone told the model to decline (docs/log.md).
+_DECLINED_FOR_EACH = 0.5
 _KINDS_OF = {"other": ("oracle", "removed", "contradicted"), "follow_up": ("follow_up",), "plain": ("plain",)}
 _BATCH = 32  # questions that are embedded together
 _SAME_SENTENCE = 2  # questions that may have the same first sentence as their answer
@@ -31,6 +35,7 @@ class Wanted:
 
     Attributes:
         rows: to train on answers with, at most.
+        questions: sentences about which the chat model writes one; needs one.
         pairs: of preference, at most; half of them refuse.
         samples: prompts whose answers are sampled from the served model; needs one.
         seed: the same course, settings and seed give the same rows.
@@ -40,6 +45,7 @@ class Wanted:
     """
 
     rows: int = 500
+    questions: int = 0
     pairs: int = 200
     samples: int = 0
     seed: int = 0
@@ -77,8 +83,17 @@ def held_lessons(sources: Iterable[str], seed: int, share: float) -> frozenset[s
     return frozenset(Random(seed).sample(ordered, count))
 
 
-def open_course(production: Production, cases: Cases, wanted: Wanted) -> tuple[Course, list[Asked]]:
+def open_course(
+    production: Production, cases: Cases, wanted: Wanted, sampler: Sampler | None = None, tell: Tell = lambda *_: None
+) -> tuple[Course, list[Asked]]:
     """The course and its questions, without those that tests ask.
+
+    Args:
+        production: the chain.
+        cases: of evals/.
+        wanted: how much to make.
+        sampler: of the chat model that writes questions, if some are wanted.
+        tell: is called after each of these.
 
     Raises:
         CourseError: the course is empty, or has too few whole sentences.
@@ -91,8 +106,17 @@ def open_course(production: Production, cases: Cases, wanted: Wanted) -> tuple[C
         sentences[passage.source] += plain_sentences(passage)
     held = held_lessons((passage.source for passage in passages), wanted.seed, wanted.held)
     course = Course(production, dict(sentences), held, Random(wanted.seed), wanted)
-    asked = []
-    for each in questions_with_answers(passages, wanted.seed):
+    asked, done = [], 0
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        tell("Questions", done, wanted.questions)
+
+    made = questions_with_answers(passages, wanted.seed)
+    if sampler and wanted.questions:
+        made += written_questions(passages, sampler, production.embedder, wanted.questions, wanted.seed, told)
+    for each in made:
         if asks_a_case(each.question, cases):
             course.left_out["asks what a case of evals/cases asks"] += 1
         elif says_a_case([each.answer, *_sentences(each)], cases):
@@ -114,10 +138,14 @@ def make_rows(course: Course, asked: Sequence[Asked], skip: frozenset[str], tell
         tell: is called after each question.
     """
     quota = {kind: round(share * course.wanted.rows) for kind, share in SHARES.items()}
-    total, made = sum(quota.values()), list[Made]()
+    total, made, shown, declined = sum(quota.values()), list[Made](), Counter[str](), Counter[str]()
 
     def keep(one: Made | None) -> None:
-        if one is not None and one.row.id not in skip and quota[one.row.kind] > 0:
+        if one is None or one.row.id in skip or not quota[one.row.kind]:
+            return
+        style, is_declined = one.asked.how, one.row.kind == "removed"
+        if not is_declined or declined[style] + 1 <= _DECLINED_FOR_EACH * shown[style]:
+            (declined if is_declined else shown)[style] += 1
             quota[one.row.kind] -= 1
             made.append(one)
             tell("Rows", len(made), total)
@@ -137,11 +165,11 @@ def _variants(course: Course, asked: Asked, kinds: Sequence[str], quota: Mapping
     if first is None:
         course.left_out["the chain would not show the answer, or the model would not read what supports it"] += 1
         return
+    yield first
     if "removed" in kinds and quota["removed"]:
         yield removed(course.production, first)
     if "contradicted" in kinds and quota["contradicted"] and course.random.random() < 0.5:
         yield contradicted(course.production, first, course.sentences[asked.passage.source], course.random)
-    yield first
 
 
 def make_pairs(

@@ -19,7 +19,7 @@ from knowledge.sentences import sentence_spans
 
 _TRIES = 5  # rounds of hiding what still supports the answer; attempts at a wrong detail
 # Questions with one answer, unlike "What does X do?".
-_DECIDABLE = frozenset({"who", "when", "many", "why", "how", "means", "what", "called", "used", "mistake"})
+_DECIDABLE = frozenset({"who", "when", "many", "why", "how", "means", "what", "called", "used", "mistake", "written"})
 _FICTITIOUS = "fictitious"
 _DOUBTFUL_SOURCES = ("Forum post, not checked", "Notes of a reader, not checked", "A draft that was withdrawn")
 

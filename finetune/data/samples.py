@@ -42,16 +42,28 @@ class Sampler:
         """
         found = []
         for number in range(EACH):
-            key = self._key(prompt, number)
-            if key not in self._known:
-                self._known[key] = self._write(key, prompt, number)
-            found.append(self._known[key])
+            found.append(self._sample(prompt, number, TEMPERATURE, self._max_tokens))
             tell()
         return found
 
-    def _write(self, key: str, prompt: tuple[Message, ...], number: int) -> str:
+    def text(self, prompt: tuple[Message, ...], max_tokens: int) -> str:
+        """The likeliest answer to a prompt, from disk or from the model.
+
+        Raises:
+            CourseError: the disk is full.
+        """
+        return self._sample(prompt, 0, 0.0, max_tokens)
+
+    def _sample(self, prompt: tuple[Message, ...], number: int, temperature: float, max_tokens: int) -> str:
+        about = [self._identity, temperature, max_tokens, number, list(prompt)]
+        key = sha256(json.dumps(about, ensure_ascii=False).encode()).hexdigest()[:24]
+        if key not in self._known:
+            self._known[key] = self._write(key, prompt, number, temperature, max_tokens)
+        return self._known[key]
+
+    def _write(self, key: str, prompt: tuple[Message, ...], number: int, temperature: float, max_tokens: int) -> str:
         messages = [_TYPES[message["role"]](message["content"]) for message in prompt]
-        pieces = self._model.stream(messages, max_tokens=self._max_tokens, temperature=TEMPERATURE, seed=number)
+        pieces = self._model.stream(messages, max_tokens=max_tokens, temperature=temperature, seed=number)
         text = "".join(str(piece.content) for piece in pieces).strip()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,10 +74,6 @@ class Sampler:
         except OSError as error:
             raise CourseError(f"{self._path} cannot be written: {error.strerror}.", "Check the free disk space.") from error
         return text
-
-    def _key(self, prompt: tuple[Message, ...], number: int) -> str:
-        about = [self._identity, TEMPERATURE, self._max_tokens, number, list(prompt)]
-        return sha256(json.dumps(about, ensure_ascii=False).encode()).hexdigest()[:24]
 
 
 def _is_torn(path: Path) -> bool:

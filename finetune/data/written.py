@@ -1,0 +1,100 @@
+"""Questions that the chat model writes about sentences of the course, since people do not ask as rules do.
+
+A rule's question names what its sentence begins with. Whoever asks for a year or a name uses other words, and a model that has
+seen rules only declines there (docs/log.md). A question is kept only if the sentence is what the search finds nearest to it in
+its passage (round trip: Alberti et al. 2019, arXiv 1906.05416) and says something that the question does not.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+import numpy as np
+
+from finetune.data.asked import Asked, answer_at, plain_sentences
+from finetune.data.samples import Sampler
+from finetune.rows import Message
+from knowledge.embedding import Embedder
+from knowledge.lexical import terms
+from knowledge.passage import Passage
+
+WRITTEN = "written"
+_RULES = (
+    "You write short questions for students. You get a sentence of their course. Write one question that it answers: ask for "
+    "one detail of it, such as a name, a number, a year, a cause or a purpose. Name the subject, so that the question can be "
+    "understood by itself. Use your own words. Write the question only."
+)
+_EXAMPLES = (
+    (
+        "The Haber process makes ammonia from nitrogen and hydrogen at 450 °C.",
+        "Which two gases are combined into ammonia by Haber's process?",
+    ),
+    (
+        "Tides rise twice a day, because the Earth turns below two bulges of water.",
+        "What is the reason that high tide comes two times a day?",
+    ),
+)
+_LONGEST = 60  # tokens
+_WORDS = range(5, 26)  # of a question
+_POINTS = re.compile(r"(?i)\b(?:sentence|passage|text|above|following|mentioned|described here|this|these|it|they)\b")
+
+
+def written_questions(
+    passages: Sequence[Passage], sampler: Sampler, embedder: Embedder, count: int, seed: int, tell: Callable[[], None]
+) -> Iterator[Asked]:
+    """One question for each of up to `count` sentences, spread over the lessons; fewer, as not every question is kept.
+
+    Args:
+        passages: of the course.
+        sampler: of the chat model; what it has written before is not written again.
+        embedder: of the index.
+        count: of sentences.
+        seed: chooses them.
+        tell: is called after each.
+
+    Raises:
+        CourseError: the disk is full.
+    """
+    for passage, sentences, place in _chosen(passages, count, seed):
+        question = " ".join(sampler.text(_prompt(sentences[place]), _LONGEST).split())
+        tell()
+        if _fits(question, sentences[place]) and _nearest(question, sentences, embedder) == place:
+            yield Asked(question, answer_at(passage, sentences, place), passage, WRITTEN)
+
+
+def _chosen(passages: Sequence[Passage], count: int, seed: int) -> Iterator[tuple[Passage, list[str], int]]:
+    """Sentences in random order, one of each lesson in turn."""
+    random, by_lesson = Random(seed), defaultdict[str, list[tuple[Passage, list[str], int]]](list)
+    for passage in passages:
+        sentences = plain_sentences(passage)
+        by_lesson[passage.source] += [(passage, sentences, place) for place in range(len(sentences))]
+    for queue in by_lesson.values():
+        random.shuffle(queue)
+    found = 0
+    while any(by_lesson.values()):
+        for queue in by_lesson.values():
+            if queue and found < count:
+                found += 1
+                yield queue.pop()
+        if found >= count:
+            return
+
+
+def _prompt(sentence: str) -> tuple[Message, ...]:
+    turns = [{"role": "system", "content": _RULES}]
+    for example, question in _EXAMPLES:
+        turns += [{"role": "user", "content": example}, {"role": "assistant", "content": question}]
+    return (*turns, {"role": "user", "content": sentence})
+
+
+def _fits(question: str, sentence: str) -> bool:
+    """Whether it is one question that stands by itself, is about the sentence, and leaves it something to say."""
+    asked, said = set(terms(question)), set(terms(sentence))
+    whole = question.endswith("?") and question.count("?") == 1 and question.count(" ") + 1 in _WORDS
+    return whole and not _POINTS.search(question) and bool(asked & said) and len(said - asked) >= 2
+
+
+def _nearest(question: str, sentences: Sequence[str], embedder: Embedder) -> int:
+    vectors = np.asarray(embedder.embed([question, *sentences]))
+    return int(np.argmax(vectors[1:] @ vectors[0]))
