@@ -20,6 +20,7 @@ section where the first sees all of it. What becomes of a trial is kept in the a
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ from knowledge.errors import CourseError
 TASKS = ("course/grounded", "course/answers")
 GATE = Path(__file__).with_name("promotion.toml")
 QUICK = 6  # questions of each task: enough to go through all of it, too few to decide anything
+_PATIENCE = 10.0  # seconds that an evaluation may take to end
 _KEPT = ("machine", "judge", "index", "code", "packages")
 _PAIRED = ("before", "after", "difference", "low", "high", "p", "test", "method", "n", "groups")
 
@@ -161,7 +163,11 @@ def _eval(settings: Settings, arguments: Sequence[str], what: str, partly: bool 
     try:
         said, _ = process.communicate()
     except KeyboardInterrupt:
-        process.wait()  # Ctrl-C has reached it too, and it ends in good order
+        try:  # a Ctrl-C has reached it too, and it ends in good order; `kill -INT` has not
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            process.wait()
         raise
     except BaseException:
         process.kill()

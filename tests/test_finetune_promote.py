@@ -269,6 +269,27 @@ def test_ctrl_c_in_an_evaluation_is_one(settings, monkeypatch):
     assert promotions(settings) == [None]
 
 
+def test_an_evaluation_that_was_not_interrupted_with_us_is_interrupted(settings, monkeypatch):
+    class Deaf(FakeProcess):
+        heard = []
+
+        def communicate(self):
+            raise KeyboardInterrupt
+
+        def wait(self, patience=None):
+            if not self.heard:
+                raise trial.subprocess.TimeoutExpired("lectern eval", patience)
+
+        def send_signal(self, number):
+            self.heard.append(number)
+
+    monkeypatch.setattr(trial.subprocess, "Popen", lambda *_, **__: Deaf(None, ""))
+    make_adapter(settings, "better")
+    with pytest.raises(KeyboardInterrupt):
+        promoted(settings, "better")
+    assert Deaf.heard == [signal.SIGINT]
+
+
 class FakeProcess:
     """Ends at once."""
 
