@@ -129,6 +129,7 @@ def manifest(name: str, size: int) -> dict[str, object]:
         "quick": False,
         "seed": 0,
         "lessons": None,
+        "cases": None,
         "settings": {"retrieval": {"threshold": 0.4, "candidates": 50}, "grounding": {"threshold": 0.62}},
         "model": {"name": "qwen2.5-coder-1.5b-instruct-q4_k_m", "sha256": "ab" * 32},
         "adapter": None,
