@@ -63,16 +63,16 @@ test: $(VENV)/.dev
 	$(LECTERN) models pull
 	$(LECTERN) models pull smollm2-135m-instruct qwen2.5-coder-0.5b-instruct-q4_k_m faster-whisper-base faster-whisper-tiny.en
 	$(call end)
-	$(call begin,Fast tests: about three minutes)
+	$(call begin,Fast tests: about five minutes)
 	$(BIN)/python -m pytest -q $(PARALLEL)
 	$(call end)
 	$(call begin,Code of the lessons: about two minutes)
 	$(BIN)/python -m pytest -q -m lessons
 	$(call end)
-	$(call begin,Tests in a real browser: about two minutes)
+	$(call begin,Tests in a real browser: about eight minutes)
 	$(BIN)/python -m pytest -q $(PARALLEL) -m 'browser and not model'
 	$(call end)
-	$(call begin,Tests with real weights: about two minutes)
+	$(call begin,Tests with real weights: about a quarter of an hour)
 	$(BIN)/python -m pytest -q -m 'model and not lessons'
 	$(call end)
 

@@ -1,160 +1,21 @@
-"""Hostile questions and files on the served page, in a headless Chromium: nothing breaks, acts, leaks or leaves the machine.
+"""Hostile questions on the served page: nothing breaks, acts, leaks or leaves the machine. Many share one page."""
 
-The server is the worst case of hostile_server.py. Many inputs share one page, because opening one takes longer than asking.
-"""
-
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
-
-import hostile_server
 import pytest
-from fake_server import Served, served
-from hostile import ACTING, some
-from poisoned import poisoned
+from hostile import some
+from hostile_page import A_PAGE, Reader, reader, server
 
-from assistant.prompts import SYSTEM
-from course_guard.rules.leak import PromptLeakRule
-
-playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
+__all__ = ["reader", "server"]  # fixtures
 
-INPUTS, POISONED = 500, 200
-_PATIENCE_MS = 120_000  # a machine that does other things as well is slow
-_A_PAGE = 25  # questions: a page with hundreds of answers grows slow
-_LEAKS = PromptLeakRule([SYSTEM])
-
-# What would act or leads away, of all that is drawn; Chainlit's own page has scripts, styles and its input.
-_ACTS = """() => {
-    const found = [], origin = location.origin, drawn = document.querySelectorAll("#root *, [role=dialog] *");
-    for (const node of drawn) {
-        if (/^(script|iframe|object|embed|base|meta|link|style|frame|applet|video|audio|source)$/i.test(node.localName))
-            found.push(node.outerHTML.slice(0, 200));
-        for (const { name, value } of node.attributes) {
-            const leads = /^(href|src|srcset|action|formaction|data|poster|background|ping|xlink:href|cite)$/i.test(name);
-            const own = /^(blob:|data:image\\/)/.test(value) || !URL.canParse(value, location)
-                || new URL(value, location).origin === origin;
-            if (/^on/i.test(name) || (leads && !own) || (name === "style" && /url\\(/i.test(value)))
-                found.push(`${node.outerHTML.slice(0, 200)} in ${node.closest("div").textContent}`);
-        }
-    }
-    return found;
-}"""
-_ANSWERS = """() => [...document.querySelectorAll(".ai-message, .lectern-afterword, .lectern-source")]
-    .map((node) => node.textContent)"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("worst")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
-        with served(home / "data", hostile_server.__file__) as running:
-            yield running
-
-
-class Reader:
-    """A page, and everything that must not happen on it."""
-
-    def __init__(self, page: "playwright.Page", server: Served) -> None:
-        self.page, self.server = page, server
-        self.wrong: list[str] = []
-        page.context.route("**/*", self._only_here)
-        page.on("websocket", lambda ws: None if urlsplit(ws.url).hostname == "127.0.0.1" else self.wrong.append(ws.url))
-        page.on("pageerror", lambda error: self.wrong.append(f"broke: {error}"))
-        page.on("console", lambda said: self.wrong.append(said.text) if "Content Security Policy" in said.text else None)
-        page.on("popup", lambda popup: self.wrong.append(f"opened {popup.url}"))
-        page.on("dialog", self._dismiss)
-        page.on("crash", lambda _: self.wrong.append("the page crashed"))
-
-    def _only_here(self, route: "playwright.Route") -> None:
-        if urlsplit(route.request.url).hostname == "127.0.0.1":
-            route.continue_()
-        else:
-            self.wrong.append(route.request.url)
-            route.abort()
-
-    def _dismiss(self, dialog: "playwright.Dialog") -> None:
-        self.wrong.append(f"said {dialog.message}")
-        dialog.dismiss()
-
-    def enter(self) -> None:
-        self.page.goto(self.server.url)
-        self.page.locator(".lectern-welcome .starters button").first.wait_for()
-
-    def ask(self, question: str) -> None:
-        """Type, send, wait for the end."""
-        ends = self.page.locator(".lectern-end").count()
-        self.page.fill("#chat-input", question)
-        self.page.locator("#chat-submit:enabled").click()
-        self.page.locator(".lectern-end").nth(ends).wait_for(state="attached")
-
-    def look(self) -> None:
-        """Fail if anything acted, leads away or leaks."""
-        assert self.wrong == []
-        assert self.page.evaluate("window.pwned") is None
-        acts = self.page.evaluate(_ACTS)
-        assert acts == []
-        texts = self.page.evaluate(_ANSWERS)
-        assert [text for text in texts if _LEAKS.look(text)] == []
-        assert not any("fault in Lectern" in text for text in texts)
-
-
-@pytest.fixture
-def reader(server: Served) -> Iterator[Reader]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
-    with playwright.sync_playwright() as library:
-        browser = library.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(_PATIENCE_MS)
-        yield Reader(page, server)
-        browser.close()
+INPUTS = 500
 
 
 def test_hostile_questions_do_nothing_on_the_page(reader: Reader) -> None:
     asked = 0
-    for first in range(0, INPUTS, _A_PAGE):
+    for first in range(0, INPUTS, A_PAGE):
         reader.enter()
-        for question in some(INPUTS)[first : first + _A_PAGE]:
+        for question in some(INPUTS)[first : first + A_PAGE]:
             reader.ask(question)
             asked += 1
         reader.look()
     assert asked == INPUTS
-
-
-def test_poisoned_files_do_nothing_on_the_page(reader: Reader, tmp_path: Path) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
-    for document in poisoned(POISONED):
-        (folder / document.name).write_bytes(document.data)
-    for number, payload in enumerate(ACTING):  # in titles, headings and words
-        text = f"# Orbits {payload}\n\nKepler found planet {number}. {payload}\n\n## {payload}\n\n{payload}\n"
-        (folder / f"acting{number}.md").write_text(text)
-    reader.enter()
-    paths = sorted(folder.iterdir())
-    for first in range(0, len(paths), 100):  # the page takes no more at once
-        reports = reader.page.locator(".lectern-report").count()
-        reader.page.set_input_files("#upload-button-input", paths[first : first + 100])
-        reader.page.locator("#chat-submit:enabled").click()
-        reader.page.locator(".lectern-report").nth(reports).wait_for(state="attached")
-        reader.look()
-    playwright.expect(reader.page.locator(".ai-message").first).to_contain_text("instructions to the assistant")
-    reader.page.get_by_role("link", name="Sources").click()
-    reader.page.locator(".lectern-sources li").nth(POISONED).wait_for()  # a few have nothing that could be cited
-    reader.look()
-    opened = 0
-    for number in range(0, len(paths), _A_PAGE):
-        reader.enter()  # its starters are titles
-        reader.look()
-        for planet in range(number, min(number + _A_PAGE, len(paths)), 5):
-            reader.ask(f"What did Kepler find of planet {planet % len(ACTING)}, and what is Number {planet}?")
-            if (places := reader.page.locator(".lectern-evidence").last.locator("button")).count():
-                places.first.click()
-                reader.page.locator(".lectern-source").wait_for()
-                opened += 1
-            reader.look()
-            reader.page.keyboard.press("Escape")
-    assert opened  # else no file was looked at

@@ -37,7 +37,7 @@ _EXAMPLES = (
 )
 _LONGEST = 60  # tokens
 _WORDS = range(5, 26)  # of a question
-_POINTS = re.compile(r"(?i)\b(?:sentence|passage|text|above|following|mentioned|described here|this|these|it|they)\b")
+_POINTS = re.compile(r"(?i)\b(?:sentence|passage|text|above|following|mentioned|lesson|block|this|these|it|they)\b")
 
 
 def written_questions(
