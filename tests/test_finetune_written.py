@@ -9,7 +9,7 @@ from finetune_course import WANTED, built, production
 from finetune.data.build import make_rows, open_course
 from finetune.data.decontaminate import read_cases
 from finetune.data.samples import Sampler
-from finetune.data.written import WRITTEN, written_questions
+from finetune.data.written import WRITTEN, _detail, written_questions
 from knowledge.passage import Passage
 
 SENTENCES = (
@@ -64,6 +64,24 @@ def test_a_question_about_a_sentence_is_answered_by_it(tmp_path):
 )
 def test_what_is_no_fair_question_is_left_out(tmp_path, text):
     assert written(tmp_path, Writer(introduced=text)) == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "detail"),
+    [
+        ("Forests grow well, because the rain falls all year.", "because the rain falls all year"),
+        ("The prize was given to Ada Brown, who lived in Leeds.", "Ada Brown"),
+        ("The prize was given in 1931 for the first time.", "1931"),
+        ("A gizmo has 6 arms.", "6"),
+        ("A gizmo sorts letters by colour.", "letters by colour"),
+    ],
+)
+def test_a_question_asks_for_one_thing_that_its_sentence_says(sentence, detail):
+    assert _detail(sentence) == detail
+
+
+def test_a_question_that_says_its_answer_is_left_out(tmp_path):
+    assert written(tmp_path, Writer(introduced="Were gizmos first introduced by Ada Brown?")) == []
 
 
 def test_sentences_are_taken_from_all_lessons_in_turn(tmp_path):

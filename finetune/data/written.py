@@ -21,19 +21,31 @@ from knowledge.passage import Passage
 
 WRITTEN = "written"
 _RULES = (
-    "You write short questions for students. You get a sentence of their course. Write one question that it answers: ask for "
-    "one detail of it, such as a name, a number, a year, a cause or a purpose. Name the subject, so that the question can be "
-    "understood by itself. Use your own words. Write the question only."
+    "You write short questions for students. You get a sentence of their course and a part of it. Write one question to which "
+    "this part is the answer. Do not say the answer. Name the subject, so that the question can be understood by itself. Use "
+    "your own words. Write the question only."
 )
 _EXAMPLES = (
     (
-        "The Haber process makes ammonia from nitrogen and hydrogen at 450 °C.",
-        "Which two gases are combined into ammonia by Haber's process?",
+        "The Haber process, which Fritz Haber presented in 1909, makes ammonia from nitrogen and hydrogen.",
+        "1909",
+        "In which year was the process for making ammonia shown?",
     ),
     (
         "Tides rise twice a day, because the Earth turns below two bulges of water.",
+        "because the Earth turns below two bulges of water",
         "What is the reason that high tide comes two times a day?",
     ),
+    (
+        "The mathematician Emmy Noether linked every symmetry of a system to a conserved quantity.",
+        "Emmy Noether",
+        "Who found that symmetries and conserved quantities belong together?",
+    ),
+)
+_DETAILS = (  # what people ask after: causes, names, numbers
+    re.compile(r"\b(?:because|so that|in order to) [^.;:]{12,80}(?=[.;,])"),
+    re.compile(r"(?<=[a-z,(] )[A-Z][\w-]+(?: [A-Z][\w-]+)*"),
+    re.compile(r"(?<![\w.])\d[\d,.]*\d(?:%| per cent| million| billion)?|(?<=[a-z] )\d(?= [a-z])"),
 )
 _LONGEST = 60  # tokens
 _WORDS = range(5, 26)  # of a question
@@ -57,9 +69,11 @@ def written_questions(
         CourseError: the disk is full.
     """
     for passage, sentences, place in _chosen(passages, count, seed):
-        question = " ".join(sampler.text(_prompt(sentences[place]), _LONGEST).split())
+        detail = _detail(sentences[place])
+        question = " ".join(sampler.text(_prompt(sentences[place], detail), _LONGEST).split())
         tell()
-        if _fits(question, sentences[place]) and _nearest(question, sentences, embedder) == place:
+        gives_away = detail.lower() in question.lower()
+        if not gives_away and _fits(question, sentences[place]) and _nearest(question, sentences, embedder) == place:
             yield Asked(question, answer_at(passage, sentences, place), passage, WRITTEN)
 
 
@@ -81,11 +95,20 @@ def _chosen(passages: Sequence[Passage], count: int, seed: int) -> Iterator[tupl
             return
 
 
-def _prompt(sentence: str) -> tuple[Message, ...]:
+def _detail(sentence: str) -> str:
+    """What the question should ask for: a cause, a name or a number of the sentence, else its second half."""
+    for pattern in _DETAILS:
+        if found := pattern.search(sentence):
+            return found[0]
+    words = sentence.rstrip(".!?").split()
+    return " ".join(words[len(words) // 2 :])
+
+
+def _prompt(sentence: str, detail: str) -> tuple[Message, ...]:
     turns = [{"role": "system", "content": _RULES}]
-    for example, question in _EXAMPLES:
-        turns += [{"role": "user", "content": example}, {"role": "assistant", "content": question}]
-    return (*turns, {"role": "user", "content": sentence})
+    for example, part, question in _EXAMPLES:
+        turns += [{"role": "user", "content": f"{example}\nThe answer: {part}"}, {"role": "assistant", "content": question}]
+    return (*turns, {"role": "user", "content": f"{sentence}\nThe answer: {detail}"})
 
 
 def _fits(question: str, sentence: str) -> bool:
