@@ -117,7 +117,7 @@ def _drafted(settings: Settings, say: Say) -> Path | None:
             "The index does not hold the starter course, and there are no questions about yours.",
             "Draft some with the rows: lectern finetune data. Or write your own: --cases FILE (evals/cases/README.md).",
         )
-    say(f"It asks what was drafted from the held-out lessons, {path}; mend these questions, or give better ones with --cases.")
+    say(f"It asks what was drafted from the held-out lessons, {path}; a copy of it, mended, may be given with --cases.")
     return path
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
 from numpy.typing import NDArray
 from pydantic import ConfigDict, PrivateAttr
 
 from assistant.llm.backend import CourseModel
 from assistant.llm.chat_llama import ChatLlama
 from assistant.llm.kv import StateStore
+from assistant.llm.messages import StreamedModel
 from assistant.runtime import chat_model
 from assistant.settings import Settings
 from evals.running.cache import Cache
@@ -49,7 +50,7 @@ def eval_model(settings: Settings) -> CourseModel:
     return model
 
 
-class RememberingModel(BaseChatModel):
+class RememberingModel(StreamedModel):
     """A chat model whose answers are read from the cache where it was asked the same before.
 
     Args:
@@ -108,13 +109,3 @@ class RememberingModel(BaseChatModel):
             if len(pieces) > len(kept["pieces"]) or (whole and not kept["whole"]):
                 self.remembered.set(key, {"pieces": pieces, "usage": usage, "whole": whole})
         yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage, chunk_position="last"))
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        text = "".join(chunk.text for chunk in self._stream(messages, stop, run_manager, **kwargs))
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])

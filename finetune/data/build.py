@@ -1,7 +1,7 @@
 """Every row of a course, balanced, split by lesson, clean of what tests ask, and put on disk in one go."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from finetune.rows import Pair
 from knowledge.errors import CourseError
 from knowledge.sentences import sentence_spans
 
-# About the shares of RAFT and Finetune-RAG; a quarter is declined, or a small model learns to decline always.
+# About the shares of RAFT and Finetune-RAG; at most a quarter is declined, or a small model learns to decline always.
 SHARES = {"oracle": 0.45, "removed": 0.25, "contradicted": 0.10, "follow_up": 0.12, "plain": 0.08}
 # Of the questions of one style, such as those that begin with "who", so many are declined for each one that is answered: where
 # they were more, the style alone told the model to decline (docs/log.md).
@@ -140,12 +140,12 @@ def make_rows(course: Course, asked: Sequence[Asked], skip: frozenset[str], tell
     quota = {kind: round(share * course.wanted.rows) for kind, share in SHARES.items()}
     total, made, shown, declined = sum(quota.values()), list[Made](), Counter[str](), Counter[str]()
 
+    def wants(kind: str, style: str) -> bool:
+        return quota[kind] > 0 and (kind != "removed" or declined[style] + 1 <= _DECLINED_FOR_EACH * shown[style])
+
     def keep(one: Made | None) -> None:
-        if one is None or one.row.id in skip or not quota[one.row.kind]:
-            return
-        style, is_declined = one.asked.how, one.row.kind == "removed"
-        if not is_declined or declined[style] + 1 <= _DECLINED_FOR_EACH * shown[style]:
-            (declined if is_declined else shown)[style] += 1
+        if one is not None and one.row.id not in skip and wants(one.row.kind, one.asked.how):
+            (declined if one.row.kind == "removed" else shown)[one.asked.how] += 1
             quota[one.row.kind] -= 1
             made.append(one)
             tell("Rows", len(made), total)
@@ -154,21 +154,21 @@ def make_rows(course: Course, asked: Sequence[Asked], skip: frozenset[str], tell
         for each in _spread(course, [each for each in asked if _sort(each) == sort]):
             if not any(quota[kind] for kind in kinds):
                 break
-            for one in _variants(course, each, kinds, quota):
+            for one in _variants(course, each, kinds, wants):
                 keep(one)
     return made
 
 
-def _variants(course: Course, asked: Asked, kinds: Sequence[str], quota: Mapping[str, int]) -> Iterator[Made | None]:
+def _variants(course: Course, asked: Asked, kinds: Sequence[str], wants: Callable[[str, str], bool]) -> Iterator[Made | None]:
     """The question answered, and the same with the answer gone or contradicted where such rows are still wanted."""
     first = answered(course.production, asked, course.scene(asked))
     if first is None:
         course.left_out["the chain would not show the answer, or the model would not read what supports it"] += 1
         return
     yield first
-    if "removed" in kinds and quota["removed"]:
+    if "removed" in kinds and wants("removed", asked.how):
         yield removed(course.production, first)
-    if "contradicted" in kinds and quota["contradicted"] and course.random.random() < 0.5:
+    if "contradicted" in kinds and wants("contradicted", asked.how) and course.random.random() < 0.5:
         yield contradicted(course.production, first, course.sentences[asked.passage.source], course.random)
 
 

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr
 
+from assistant.llm.messages import StreamedModel
 from assistant.prompts import NOT_COVERED
 
 
-class Reciter(BaseChatModel):
+class Reciter(StreamedModel):
     """Writes a given text when it is asked first, and declines after that; keeps what it was asked first."""
 
     text: str
@@ -37,13 +37,3 @@ class Reciter(BaseChatModel):
         text = self.text if not self._asked else NOT_COVERED
         self._asked = self._asked or messages
         yield ChatGenerationChunk(message=AIMessageChunk(content=text, chunk_position="last"))
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        text = "".join(chunk.text for chunk in self._stream(messages, stop, run_manager))
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])

@@ -131,6 +131,7 @@ def reject(folder: Path, ids: Sequence[str]) -> list[str]:
         if len(kept) < len(rows):
             manifest["files"][name] = write(folder / name, kept)
             manifest["counts"][name] = counts(kept)
+    manifest["trial_cases"] = write_draft(folder)
     replace_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return chosen
 
