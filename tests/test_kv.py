@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assistant.llm import kv
+from assistant.llm import kv, kv_file
 from assistant.llm.kv import StateStore
+from assistant.llm.kv_file import token_bytes
 
 ROOT = Path(kv.__file__).parents[2]
 MB = 1 << 20
@@ -60,7 +61,7 @@ def fill(store, *names, size=1000):
     for age, name in enumerate(reversed(names)):
         assert store.save(tokens_of(name), bytes(size), name)
         when = time.time() - 100 - age
-        os.utime(store._path(kv._ids(tokens_of(name))), (when, when))
+        os.utime(store._path(token_bytes(tokens_of(name))), (when, when))
 
 
 def tokens_of(name):
@@ -178,7 +179,7 @@ def test_a_state_of_another_engine_is_not_found_and_stays(folder, store, file):
 )
 def test_a_forged_name_does_not_help(folder, file, caplog, engine, tokens):
     other = StateStore(folder, 10 * MB, engine)
-    forged = file.rename(other._path(kv._ids(tokens)))
+    forged = file.rename(other._path(token_bytes(tokens)))
     assert other.has(tokens)
     assert other.load(tokens) is None
     assert f"it is of {'other tokens' if engine == ENGINE else 'another engine'}" in caplog.text
@@ -234,7 +235,7 @@ def test_any_damage_gives_the_payload_or_nothing(tmp_path_factory, data):
 
 def test_a_header_that_promises_too_much_takes_no_memory(store, file):
     good = file.read_bytes()
-    start = kv._START.pack(kv._MAGIC, kv._VERSION, len(ENGINE), 9, len(TOKENS), 1 << 60)
+    start = kv_file.START.pack(kv_file.MAGIC, kv_file.VERSION, len(ENGINE), 9, len(TOKENS), 1 << 60)
     file.write_bytes(start + good[len(start) :])
     assert store.load(TOKENS) is None
 

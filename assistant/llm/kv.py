@@ -1,13 +1,8 @@
 """Saved KV states of token sequences on disk: found by their content, checked when loaded, bounded by a budget.
 
-One file a state, named after the SHA-256 of (engine, token ids); numbers are little-endian:
-
-    magic (8 bytes), format version, bytes of engine, bytes of label, number of tokens (uint32 each), bytes of payload (uint64)
-    engine and label (UTF-8), token ids (int32 each), payload
-    XXH3 digest of everything before it (16 bytes)
-
-A file takes its name only when all of it is on the disk, so a reader sees the whole or nothing, and any number of threads and
-processes may read, write and remove in one folder: a state that is gone is a state to compute again.
+One file a state (kv_file.py), named after the SHA-256 of (engine, token ids). A file takes its name only when all of it is on
+the disk, so a reader sees the whole or nothing, and any number of threads and processes may read, write and remove in one
+folder: a state that is gone is a state to compute again.
 """
 
 import errno
@@ -21,17 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from struct import Struct
 from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-_MAGIC = b"LECTKV\r\n"  # as in PNG, a transfer that rewrites line ends breaks it
-_VERSION = 1
-_START = Struct("<8sIIIIQ")
-_DIGEST_BYTES = 16
+from assistant.llm.kv_file import BadState, contents, read_header, read_payload, token_bytes
+
 _RESERVE = 256 << 20  # bytes of the disk left to others: a cache must not be what stops the history from being written
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -52,18 +43,6 @@ class SavedState:
     tokens: int
     bytes: int
     used_at: float
-
-
-class _BadState(Exception):
-    """Why a file cannot be trusted."""
-
-
-class _Header(NamedTuple):
-    raw: bytes
-    engine: bytes
-    label: str
-    tokens: int
-    payload: int
 
 
 class _Entry(NamedTuple):
@@ -98,19 +77,19 @@ class StateStore:
 
     def has(self, tokens: Sequence[int]) -> bool:
         """Whether there is a state of exactly these tokens; it may still turn out bad, or be gone, when it is loaded."""
-        return _exists(self._path(_ids(tokens)))
+        return _exists(self._path(token_bytes(tokens)))
 
     def longest(self, tokens: Sequence[int], lengths: Iterable[int]) -> int:
         """The longest of these lengths for which `has(tokens[:length])`, or 0."""
-        ids = _ids(tokens)
+        ids = token_bytes(tokens)
         within = {length for length in lengths if 0 < length <= len(tokens)}
         return next((length for length in sorted(within, reverse=True) if _exists(self._path(ids[: 4 * length]))), 0)
 
     def load(self, tokens: Sequence[int]) -> NDArray[np.uint8] | None:
         """The payload saved for exactly these tokens, shape (bytes,), now the most recently used; else None."""
-        ids = _ids(tokens)
+        ids = token_bytes(tokens)
         path = self._path(ids)
-        payload = _checked(path, lambda file: self._read(file, ids))
+        payload = _checked(path, lambda file: read_payload(file, self._engine, ids))
         if payload is not None:
             with suppress(OSError):  # removed by another process since
                 os.utime(path)
@@ -132,9 +111,8 @@ class StateStore:
         Returns:
             Whether it is stored. If not, the log names the reason, and nothing is left of the attempt.
         """
-        ids, name, data = _ids(tokens), label.encode("utf-8", "surrogateescape"), np.frombuffer(payload, dtype=np.uint8).data
-        start = _START.pack(_MAGIC, _VERSION, len(self._engine), len(name), len(tokens), len(data)) + self._engine + name
-        parts = (start, ids, data, _digest(start, ids, data))
+        ids = token_bytes(tokens)
+        parts = contents(self._engine, label, ids, np.frombuffer(payload, dtype=np.uint8).data)
         size = sum(map(len, parts))
         path = self._path(ids)
         try:
@@ -154,13 +132,13 @@ class StateStore:
         return [
             SavedState(header.label, header.tokens, entry.size, entry.used_at / 1e9)
             for entry in reversed(self._entries())
-            if (header := _checked(self._folder / entry.name, _read_header)) and header.engine == self._engine
+            if (header := _checked(self._folder / entry.name, read_header)) and header.engine == self._engine
         ]
 
     def discard(self, keep: Callable[[str], bool]) -> int:
         """Remove the states, of any engine, whose label is not kept; return how many."""
         paths = [self._folder / entry.name for entry in self._entries()]
-        return sum(_remove(path) for path in paths if (header := _checked(path, _read_header)) and not keep(header.label))
+        return sum(_remove(path) for path in paths if (header := _checked(path, read_header)) and not keep(header.label))
 
     def used(self) -> int:
         """Bytes of all states in the folder, those of other engines too."""
@@ -170,18 +148,6 @@ class StateStore:
         key = self._hash.copy()
         key.update(ids)
         return self._folder / f"{key.hexdigest()}.kv"
-
-    def _read(self, file: BufferedReader, ids: bytes) -> NDArray[np.uint8]:
-        header = _read_header(file)
-        if header.engine != self._engine:
-            raise _BadState("it is of another engine")
-        if 4 * header.tokens != len(ids) or file.read(len(ids)) != ids:
-            raise _BadState("it is of other tokens")
-        payload = np.empty(header.payload, dtype=np.uint8)
-        file.readinto(payload.data)
-        if file.read() != _digest(header.raw, ids, payload.data):
-            raise _BadState("its bytes have changed since they were written")
-        return payload
 
     def _make_room(self, size: int) -> None:
         """Remove the oldest states until `size` bytes fit; OSError, and none removed, if they could not even then."""
@@ -237,19 +203,8 @@ class StateStore:
         return sorted(entries)
 
 
-def _ids(tokens: Sequence[int]) -> bytes:
-    return np.asarray(tokens, dtype="<i4").tobytes()
-
-
 def _exists(path: Path) -> bool:
     return os.access(path, os.R_OK)  # unlike Path.exists, it does not raise where the folder may not be entered
-
-
-def _digest(*parts: bytes | memoryview) -> bytes:
-    digest = xxhash.xxh3_128()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
 
 
 def _checked(path: Path, read: Callable[[BufferedReader], _T]) -> _T | None:
@@ -261,31 +216,10 @@ def _checked(path: Path, read: Callable[[BufferedReader], _T]) -> _T | None:
         return None
     except OSError as error:
         _log.warning("The saved state %s cannot be read: %s.", path, error.strerror)
-    except _BadState as reason:
+    except BadState as reason:
         _log.warning("The saved state %s is removed: %s.", path, reason)
         _remove(path)
     return None
-
-
-def _read_header(file: BufferedReader) -> _Header:
-    """Read up to the token ids; what the digest covers is not verified here, but the sizes add up.
-
-    Raises:
-        _BadState: they do not, or this is another format.
-    """
-    start = file.read(_START.size)
-    if len(start) < _START.size:
-        raise _BadState("it is cut off")
-    magic, version, engine, label, tokens, payload = _START.unpack(start)
-    if magic != _MAGIC:
-        raise _BadState("it is no saved state")
-    if version != _VERSION:
-        raise _BadState(f"its format is {version}, not {_VERSION}")
-    size, expected = os.fstat(file.fileno()).st_size, _START.size + engine + label + 4 * tokens + payload + _DIGEST_BYTES
-    if size != expected:
-        raise _BadState(f"it has {size} bytes instead of {expected}")
-    names = file.read(engine + label)
-    return _Header(start + names, names[:engine], names[engine:].decode("utf-8", "surrogateescape"), tokens, payload)
 
 
 def _remove(path: Path) -> bool:
