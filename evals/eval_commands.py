@@ -49,7 +49,7 @@ def list_tasks(data: given.Data = None, as_json: given.AsJson = False) -> None:
 
         $ lectern eval list
 
-        $ lectern eval list --data ../shared/data --json
+        $ lectern eval list --data ~/public-sets --json
     """
     from rich.console import Console
 
@@ -89,7 +89,7 @@ def run(
 
         $ lectern eval run 'course/*' --limit 20 --seed 1
 
-        $ lectern eval run 'judge/*' --data ../shared/data --split dev
+        $ lectern eval run 'judge/*' --data ~/public-sets --split dev
 
         $ lectern eval run course/answers --model qwen2.5-coder-0.5b-instruct-q4_k_m --set evidence.clear=1
 
@@ -145,9 +145,9 @@ def full(
 
     For example:
 
-        $ lectern eval full --data ../shared/data
+        $ lectern eval full --data ~/public-sets
 
-        $ lectern eval full --data ../shared/data --resume latest
+        $ lectern eval full --data ~/public-sets --resume latest
     """
     drawing = Drawing(split, limit, False, seed)
     _start(Request(["*"], drawing, model, changes or (), data, name, judge, resume, out, no_cache))

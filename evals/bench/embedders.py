@@ -1,7 +1,7 @@
-"""Whether torch earns its place in the base install: `python -m evals.bench.embedders`; needs `pip install onnx onnxscript`.
+"""Whether torch earns its place in the base install: `python -m evals.bench.embedders --data DIR`.
 
-The same MiniLM weights through sentence-transformers (torch) and through onnxruntime, as float32 and as dynamic int8: speed in
-alternating rounds of one run, start, memory, size on disk, and quality.
+Needs `pip install onnx onnxscript`. The same MiniLM weights through sentence-transformers (torch) and through onnxruntime, as
+float32 and as dynamic int8: speed in alternating rounds of one run, start, memory, size on disk, and quality.
 """
 
 import os
@@ -80,7 +80,7 @@ def opened(folder: Path, weights: Path | None = None) -> Embedder:
     return OnnxEmbedder(folder, weights) if weights else SentenceEmbedder(folder)
 
 
-def main(data: Annotated[Path, typer.Option(help="Holds the folder cranfield.")] = Path("../shared/data")) -> None:
+def main(data: Annotated[Path, typer.Option(help="Holds the folder cranfield.")]) -> None:
     """Export, measure and print."""
     from evals.bench.retrieval import rank, read_cranfield, score  # brings LangChain, which the new processes do without
 

@@ -1,4 +1,4 @@
-"""How much of what a question needs is in its prompt: `python -m evals.bench.evidence [--data DIR]`.
+"""How much of what a question needs is in its prompt: `python -m evals.bench.evidence --data DIR`.
 
 The chunking set's questions with their gold spans, through Lectern's own ingest, retriever and planner. Printed for the
 development half (a hash of the question decides; the planner's constants were chosen on it), the other half, and both: the
@@ -60,9 +60,7 @@ class Measured:
         return sha256(self.question.encode()).digest()[-1] % 2 == 0
 
 
-def main(
-    data: Annotated[Path, typer.Option(help="Holds the folder chunking_eval.")] = Path("../shared/data"),
-) -> None:
+def main(data: Annotated[Path, typer.Option(help="Holds the folder chunking_eval.")]) -> None:
     """Ingest, plan and print; takes a few minutes."""
     go_offline()
     settings = load_settings()

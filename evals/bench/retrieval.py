@@ -1,4 +1,4 @@
-"""How well passages are found: `python -m evals.bench.retrieval [--data DIR] [--collection cranfield|chunking] [--limit N]`.
+"""How well passages are found: `python -m evals.bench.retrieval --data DIR [--collection cranfield|chunking] [--limit N]`.
 
 Dense, BM25 and fused rankings on two public collections, with Lectern's own loader, chunker, embedder, BM25 and fusion, scored
 by ir_measures (needs the dev extra). Dense search is exact here; the index asks Chroma, whose HNSW graph is approximate.
@@ -82,7 +82,7 @@ class Collection:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Holds the folders cranfield and chunking_eval.")] = Path("../shared/data"),
+    data: Annotated[Path, typer.Option(help="Holds the folders cranfield and chunking_eval.")],
     collection: Annotated[Which | None, typer.Option(help="One of the two; both if left out.")] = None,
     limit: Annotated[int, typer.Option(help="Ask a random sample of this size from each corpus; 0 asks all.")] = 0,
     seed: Annotated[int, typer.Option(help="For the sample and the bootstrap.")] = 0,
