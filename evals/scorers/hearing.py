@@ -12,7 +12,7 @@ def hearing(sample: Sample, output: Output) -> Scores:
     """Word errors in each condition, words of the reference, seconds of sound and of recognition.
 
     Both texts are normalised as for Whisper's own figures (Radford et al., 2023, appendix C): case, punctuation, numbers and
-    contractions do not count.
+    contractions do not count, and neither do British and American spelling.
     """
     import jiwer
 
@@ -44,9 +44,9 @@ def real_time_factor(condition: str = "clean") -> Metric:
 
 @cache
 def _normaliser() -> Callable[[str], str]:
-    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer  # with Whisper's list of spellings, unlike transformers' own
 
-    normalise: Any = EnglishTextNormalizer({})
+    normalise: Any = EnglishTextNormalizer()
     return lambda text: str(normalise(text)).strip()
 
 
