@@ -35,6 +35,9 @@ def data(
     questions: Annotated[
         int, typer.Option(min=0, help="Sentences about which the chat model writes a question, as people do. Slow.")
     ] = 0,
+    answers: Annotated[
+        int, typer.Option(min=0, help="Rows whose answer the chat model writes, if the check lets all of it pass. Slow.")
+    ] = 0,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Ask this model instead of the served one.")] = None,
     seed: Annotated[int, typer.Option(help="The same course and seed give the same rows and held-out lessons.")] = 0,
     held: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lessons that is kept from training.")] = 0.33,
@@ -51,8 +54,8 @@ def data(
     (it is not, so decline), contradicted (an unchecked source says otherwise), follow_up, plain (help with finding one's way);
     answer, refusal and thumb are preference pairs. Whole lessons are held out, and nothing that evals/cases ask is left in.
 
-    Without --questions and --samples no model is asked and it takes about a minute. With them, Ctrl-C loses nothing: run it
-    again to go on.
+    Without --questions, --answers and --samples no model is asked and it takes about a minute. With them, Ctrl-C loses nothing:
+    run it again to go on.
 
     Conversations count only where the reader's switch, or finetune.conversations in the settings, said so at the time. Personal
     data is masked. A thumbs-down whose comment is an answer that the course supports becomes a pair with that answer.
@@ -62,7 +65,9 @@ def data(
     Examples:
         lectern finetune data
 
-        lectern finetune data --questions 400  # questions as people ask them, not only as rules do: about a quarter of an hour
+        lectern finetune data --questions 400  # questions as people ask them, not only as rules do: about twenty minutes
+
+        lectern finetune data --answers 300  # answers as the chat model writes them, not copied sentences: six seconds each
 
         lectern finetune data --samples 40  # about 160 answers of the served model, for pairs of its own words
 
@@ -72,7 +77,7 @@ def data(
     from finetune.data.build import Wanted
 
     settings = load_settings()
-    wanted = Wanted(count, questions, pairs, samples, seed, held, sections, folder)
+    wanted = Wanted(count, questions, answers, pairs, samples, seed, held, sections, folder)
     console = Console(stderr=True)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console) as progress:
@@ -99,6 +104,7 @@ def _build(settings: "Settings", wanted: "Wanted", model: str | None, tell: "Tel
     from finetune.data.conversations import gather
     from finetune.data.decontaminate import read_cases
     from finetune.data.production import Production
+    from finetune.data.reworded import reworded
     from finetune.data.save import save
     from finetune.rows import data_folder, read_rejected
 
@@ -107,9 +113,12 @@ def _build(settings: "Settings", wanted: "Wanted", model: str | None, tell: "Tel
     skip, cases = frozenset(row.id for row in read_rejected(folder)), read_cases()
     index = open_index(settings)
     production = Production(index, settings)
-    sampler, name = _sampler(settings, folder, model) if wanted.samples or wanted.questions else (None, "")
+    asks = wanted.samples or wanted.questions or wanted.answers
+    sampler, name = _sampler(settings, folder, model) if asks else (None, "")
     course, asked = open_course(production, cases, wanted, sampler, tell)
     made = make_rows(course, asked, skip, tell)
+    if sampler and wanted.answers:
+        made = reworded(production, made, sampler, name, wanted.answers, course.held, skip, tell)
     pairs = make_pairs(course, made, sampler, name, skip, tell)
     said = gather(production, History(settings.history_file).turns() if settings.history_file.exists() else [])
     about = {

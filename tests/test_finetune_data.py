@@ -15,6 +15,7 @@ from finetune.data.decontaminate import asks_a_case, clean, read_cases
 from finetune.data.pairs import of_samples
 from finetune.data.production import Scene
 from finetune.data.review import page, sampled
+from finetune.data.reworded import reworded
 from finetune.data.samples import EACH, FILE, TEMPERATURE, Sampler
 from finetune.data.save import all_rows, file_of, reject, save
 from finetune.rows import PAIRS_TRAIN, SFT_HELD, SFT_TRAIN, Pair, Row, read, read_manifest, read_rejected, write
@@ -333,3 +334,63 @@ def test_the_page_shows_samples_with_their_evidence_and_what_was_rejected(folder
 def test_a_question_that_the_search_would_not_answer_has_no_prompt():
     judged = production().judge("Where can I park near the lecture hall?", "Behind it.", Scene())
     assert judged.prompt == () and not judged.is_grounded and not judged.is_read
+
+
+class Answers:
+    """Speaks Sampler: gives each prompt its answer."""
+
+    def __init__(self, **by_kind):
+        self.by_kind, self.asked = by_kind, []
+
+    def text(self, prompt, max_tokens):
+        self.asked.append(prompt)
+        one = next(one for one in built()[1] if one.row.prompt == prompt)
+        return self.by_kind["text"](one)
+
+
+def reword(text, count=1000, skip=frozenset(), held=frozenset()):
+    told = []
+    found = reworded(production(), built()[1], Answers(text=text), "m", count, held, skip, lambda *what: told.append(what))
+    return found, told
+
+
+def test_a_supported_answer_of_the_model_takes_the_place_of_the_courses_sentences():
+    rows = built()[1]
+    found, told = reword(lambda one: f"{one.row.completion} [1]")
+    assert len(found) == len(rows)
+    changed = [(old.row, new.row) for old, new in zip(rows, found, strict=True) if old.row is not new.row]
+    assert len(changed) > len(rows) / 3 and told[-1][1] == told[-1][2]
+    assert all(new.origin.made_by == "m" and new.kind == old.kind and new.prompt == old.prompt for old, new in changed)
+    assert all("[1]" not in new.completion and new.evidence for _, new in changed)
+
+
+@pytest.mark.parametrize(
+    "text", ["The moon is made of green cheese.", NOT_COVERED, ""], ids=["unsupported", "declined", "nothing"]
+)
+def test_where_the_model_answers_badly_the_courses_sentences_stay(text):
+    found, _ = reword(lambda one: text)
+    assert found == built()[1]
+
+
+def test_an_answer_without_what_was_asked_for_is_not_taken():
+    whole = some("oracle")
+    first = whole.row.completion.split(". ")[0].rstrip(".") + "."
+    asked = replace(whole, asked=replace(whole.asked, detail="Ada Brown"))
+    sampler = Answers(text=lambda one: first)
+    assert reworded(production(), [asked], sampler, "m", 1, frozenset(), frozenset(), lambda *_: None) == [asked]
+
+
+def test_no_answer_is_asked_for_that_is_not_trained_on():
+    held = {built()[1][0].row.lesson}
+    found, told = reword(lambda one: f"{one.row.completion} [1]", held=held)
+    new = {new.row.lesson for old, new in zip(built()[1], found, strict=True) if old.row is not new.row}
+    assert new and not new & held
+    assert told[-1][2] == sum(one.row.kind != "removed" and one.row.lesson not in held for one in built()[1])
+
+
+def test_only_as_many_are_asked_as_were_wanted_and_none_that_are_declined_or_rejected():
+    found, told = reword(lambda one: f"{one.row.completion} [1]", count=2)
+    new = [new for old, new in zip(built()[1], found, strict=True) if old.row is not new.row]
+    assert len(told) == 2 and len(new) <= 2
+    again, _ = reword(lambda one: f"{one.row.completion} [1]", count=2, skip=frozenset(one.row.id for one in new))
+    assert again == built()[1]

@@ -104,6 +104,7 @@ class Asked:
         how: the rule that made it.
         subject: what it asks about, as it stands in the question.
         follows: the question and answer that it follows, in a conversation.
+        detail: what it asks for, as it stands in the answer, where that is known.
     """
 
     question: str
@@ -112,6 +113,7 @@ class Asked:
     how: str
     subject: str = ""
     follows: "Asked | None" = None
+    detail: str = ""
 
     @property
     def key(self) -> str:

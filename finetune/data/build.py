@@ -21,7 +21,7 @@ from knowledge.sentences import sentence_spans
 SHARES = {"oracle": 0.45, "removed": 0.25, "contradicted": 0.10, "follow_up": 0.12, "plain": 0.08}
 # Of the questions of one style, such as those that begin with "who", so many are declined for each one that is answered: where
 # they were more, the style alone told the model to decline (docs/log.md).
-_DECLINED_FOR_EACH = 0.5
+_DECLINED_FOR_EACH = 0.25
 _KINDS_OF = {"other": ("oracle", "removed", "contradicted"), "follow_up": ("follow_up",), "plain": ("plain",)}
 _BATCH = 32  # questions that are embedded together
 _SAME_SENTENCE = 2  # questions that may have the same first sentence as their answer
@@ -36,6 +36,7 @@ class Wanted:
     Attributes:
         rows: to train on answers with, at most.
         questions: sentences about which the chat model writes one; needs one.
+        answers: rows that the chat model answers in its own words; needs one.
         pairs: of preference, at most; half of them refuse.
         samples: prompts whose answers are sampled from the served model; needs one.
         seed: the same course, settings and seed give the same rows.
@@ -46,6 +47,7 @@ class Wanted:
 
     rows: int = 500
     questions: int = 0
+    answers: int = 0
     pairs: int = 200
     samples: int = 0
     seed: int = 0
@@ -115,11 +117,15 @@ def open_course(
 
     made = questions_with_answers(passages, wanted.seed)
     if sampler and wanted.questions:
-        made += written_questions(passages, sampler, production.embedder, wanted.questions, wanted.seed, told)
+
+        def usable(answer: str) -> bool:
+            return not says_a_case([answer, *_sentences(answer)], cases)
+
+        made += written_questions(passages, usable, sampler, production.embedder, wanted.questions, wanted.seed, told)
     for each in made:
         if asks_a_case(each.question, cases):
             course.left_out["asks what a case of evals/cases asks"] += 1
-        elif says_a_case([each.answer, *_sentences(each)], cases):
+        elif says_a_case([each.answer, *_sentences(each.answer)], cases):
             course.left_out["says what a case of evals/cases rests on"] += 1
         else:
             asked.append(each)
@@ -226,7 +232,7 @@ def _spread(course: Course, asked: Sequence[Asked]) -> Iterator[Asked]:
         for questions in by_lesson.values():
             if questions:
                 each = questions.pop()
-                first = _sentences(each)[0]
+                first = _sentences(each.answer)[0]
                 used[first] += 1
                 if used[first] <= _SAME_SENTENCE:
                     order.append(each)
@@ -242,5 +248,5 @@ def _sort(asked: Asked) -> str:
     return "follow_up" if asked.follows else "plain" if asked.how in HELP else "other"
 
 
-def _sentences(asked: Asked) -> list[str]:
-    return [asked.answer[start:end] for start, end in sentence_spans(asked.answer)]
+def _sentences(answer: str) -> list[str]:
+    return [answer[start:end] for start, end in sentence_spans(answer)]

@@ -58,9 +58,11 @@ def removed(production: Production, made: Made) -> Made | None:
     """The same question where no passage supports the answer any more, so that it must be declined.
 
     Whatever still supports the answer is hidden until nothing does, not even weakly; the rest of the search stays, so that most
-    distractors are about the very subject. None where they might answer, too, because the question is a wide one.
+    distractors are about the very subject. None where they might answer, too, because the question is a wide one or what it
+    asks for is still there in other words around it.
     """
-    if made.asked.how not in _DECIDABLE:
+    detail = made.asked.detail.lower()
+    if made.asked.how not in _DECIDABLE or (detail and detail in made.asked.question.lower()):
         return None
     hidden = made.judged.cited | {made.asked.passage.id}
     for _ in range(_TRIES):
@@ -69,6 +71,8 @@ def removed(production: Production, made: Made) -> Made | None:
         if not judged.prompt or not judged.answer.evidence or not judged.answer.evidence.passages:
             return None
         if not judged.sentences:
+            if detail and detail in judged.read.lower():
+                return None
             row = _row("removed", made.asked, scene, judged, NOT_COVERED)
             return Made(row, made.asked, scene, made.earlier, judged)
         hidden |= judged.cited

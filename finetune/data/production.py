@@ -78,8 +78,13 @@ class Judged:
         """Whether the model has read what supports the answer: the check knows whole passages, a prompt may have parts."""
         if not self.prompt:
             return False
-        read = "\n".join((self.prompt[0]["content"], self.prompt[-1]["content"]))
+        read = self.read
         return all(sentence.citations[0].quote in read for sentence in self.sentences)
+
+    @property
+    def read(self) -> str:
+        """What the model is given to read, with rules and question."""
+        return "\n".join((self.prompt[0]["content"], self.prompt[-1]["content"])) if self.prompt else ""
 
     @property
     def cited(self) -> frozenset[str]:
