@@ -17,14 +17,14 @@ def main() -> None:
 
     data_dir = Path(sys.argv[1])
 
-    def recogniser(_: object) -> FakeEars:
+    def recogniser(*_: object) -> FakeEars:
         if (data_dir / "deaf").exists():
             raise CourseError("The weights of faster-whisper-base are not here.", "Run: make voice")
         return FakeEars()
 
-    ears, mouth, terms = (types.ModuleType(f"assistant.voice.{name}") for name in ("listening", "speaking", "hints"))
-    ears.recogniser, mouth.voice, terms.hints = recogniser, lambda _: FakeVoice(), lambda _: "LoRA"  # type: ignore[attr-defined]
-    sys.modules |= {module.__name__: module for module in (ears, mouth, terms)}
+    ears, mouth = (types.ModuleType(f"assistant.voice.{name}") for name in ("listening", "speaking"))
+    ears.course_recogniser, mouth.voice = recogniser, lambda _: FakeVoice()  # type: ignore[attr-defined]
+    sys.modules |= {module.__name__: module for module in (ears, mouth)}
     conversation.SpeechDetector = lambda: loudness  # type: ignore[assignment,misc]
     fake_server.main(data_dir)
 

@@ -1,19 +1,20 @@
 """The fake server with real ears and a real voice: python real_voice_server.py DATA_DIR. Only the answers are a script."""
 
 import sys
-import types
 from pathlib import Path
 
 
 def main() -> None:
-    """Replace the course's terms, which a fake index does not have, then serve."""
+    """Give terms and a spelling of the course, which a fake index does not have, then serve."""
     root = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(root), str(root / "guardrails")]
     import fake_server
 
-    terms = types.ModuleType("assistant.voice.hints")
-    terms.hints = lambda _: "dropout, regularisation"  # type: ignore[attr-defined]
-    sys.modules[terms.__name__] = terms
+    from assistant.voice import listening
+    from assistant.voice.spelling import spelling
+
+    listening.hints = lambda _: "dropout, regularisation"
+    listening.spelling_of = lambda _: spelling(["Dropout regularises.", "How dropout does it."], len)
     fake_server.main(Path(sys.argv[1]))
 
 

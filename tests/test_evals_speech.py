@@ -28,6 +28,8 @@ def output(text, seconds=1.0, audio=4.0):
         ("The rank of a matrix.", "The bank of matrix.", 2),
         ("a very good rank", "", 4),
         ("rank", "the rank again", 2),
+        ("Normalisation minimises the colour.", "normalization minimizes the color", 0),
+        ("He analysed his advice.", "he analyzed his advise", 1),
     ],
 )
 def test_errors_are_words_whatever_their_spelling(said, heard, errors):

@@ -82,8 +82,7 @@ def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
             raise UnreadableFile(f"{path.name} is damaged or too long.")
         return np.zeros(seconds * HEARD_RATE, np.float32)
 
-    monkeypatch.setattr("assistant.voice.listening.recogniser", lambda settings: found)
-    monkeypatch.setattr("assistant.voice.hints.hints", lambda index: "LoRA")
+    monkeypatch.setattr("assistant.voice.listening.course_recogniser", lambda settings, index: found)
     monkeypatch.setattr("assistant.voice.audio.read_audio", read_audio)
     monkeypatch.setattr(
         "assistant.voice.decoding.length_s", lambda path, longest_s: len(read_audio(path, longest_s)) / HEARD_RATE
@@ -121,7 +120,7 @@ def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, *names: st
 def test_a_short_recording_is_a_question(tmp_path, monkeypatch, ears, taken):
     message = drop(tmp_path, monkeypatch, " ", "8.ogg")
     assert (message.content, message.shown, message.elements) == ("What is dropout?", ["What is dropout?"], [])
-    assert ears.asked == [(8 * HEARD_RATE, "LoRA")] and taken == []
+    assert ears.asked == [(8 * HEARD_RATE, "")] and taken == []
     assert [note.content for note in Note.page] == [
         "**8.ogg** was taken as a question. With typed words, it becomes course material."
     ]

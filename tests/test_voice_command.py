@@ -26,8 +26,7 @@ def course(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "open_course", lambda model: runtime)
     monkeypatch.setattr(conversation, "SpeechDetector", lambda: loudness)
     for name, parts in {
-        "hints": {"hints": lambda index: ""},
-        "listening": {"recogniser": lambda settings: FakeEars()},
+        "listening": {"course_recogniser": lambda settings, index: FakeEars()},
         "speaking": {"voice": lambda settings: voice},
     }.items():
         monkeypatch.setitem(sys.modules, f"assistant.voice.{name}", SimpleNamespace(**parts))

@@ -94,7 +94,7 @@ def lecture(file, monkeypatch):
 def test_two_hours_take_no_more_memory_than_minutes(lecture):
     told = []
     tracemalloc.start()
-    segments = list(heard(lecture.path, FakeWhisper(), "", VoiceSettings(), lambda *at: told.append(at)))
+    segments = list(heard(lecture.path, FakeWhisper(), VoiceSettings(), lambda *at: told.append(at)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [segment.start_s for segment in segments] == [pytest.approx(second + 0.1, abs=0.05) for second in SPOKEN_AT]
@@ -107,7 +107,7 @@ def test_two_hours_take_no_more_memory_than_minutes(lecture):
 
 def test_what_was_said_before_a_long_silence_is_not_kept_waiting(lecture):
     told, seen = [], []
-    for segment in heard(lecture.path, FakeWhisper(), "", VoiceSettings(), lambda at, total: told.append(at)):
+    for segment in heard(lecture.path, FakeWhisper(), VoiceSettings(), lambda at, total: told.append(at)):
         seen.append((told[-1], segment.start_s))
     assert len(seen) == 3
     assert all(at <= start + BLOCK_S for at, start in seen)
@@ -115,7 +115,7 @@ def test_what_was_said_before_a_long_silence_is_not_kept_waiting(lecture):
 
 def test_it_stops_when_it_is_told_to_in_the_midst_of_silence(lecture):
     told = []
-    segments = heard(lecture.path, FakeWhisper(), "", VoiceSettings(), lambda at, _: told.append(at), lambda: told[-1] > 1000)
+    segments = heard(lecture.path, FakeWhisper(), VoiceSettings(), lambda at, _: told.append(at), lambda: told[-1] > 1000)
     assert len(list(segments)) == 1
     assert sum(lecture.read) < 1300
     assert told[-1] < 1200
@@ -123,7 +123,6 @@ def test_it_stops_when_it_is_told_to_in_the_midst_of_silence(lecture):
 
 def test_two_hours_are_ingested_and_cited_with_their_minute(file, index, monkeypatch):
     monkeypatch.setattr(listening, "recogniser", lambda settings: FakeWhisper())
-    monkeypatch.setattr("assistant.voice.hints.hints", lambda index: "")
     told = []
     report = ingest(index, [file], told.append, transcribe=transcriber(VoiceSettings(), index))
     assert len(report.added) == 1, report.skipped
@@ -141,7 +140,6 @@ def test_an_interrupt_of_an_ingest_leaves_the_index_as_it_was(lecture, ingested,
             raise KeyboardInterrupt
 
     monkeypatch.setattr(listening, "recogniser", lambda settings: FakeWhisper(interrupt))
-    monkeypatch.setattr("assistant.voice.hints.hints", lambda index: "")
     before = ingested.catalogue.generation
     with pytest.raises(KeyboardInterrupt):
         ingest(ingested, [lecture.path], transcribe=transcriber(VoiceSettings(), ingested))
@@ -174,7 +172,7 @@ def test_a_lecture_that_is_dropped_into_the_page_is_no_question_and_is_not_decod
 
 def test_the_longest_recording_is_a_setting(file):
     with pytest.raises(UnreadableFile, match="120 minutes long; recordings may have 90 minutes"):
-        next(heard(file, FakeWhisper(), "", VoiceSettings(longest_recording_min=90), lambda *_: None))
+        next(heard(file, FakeWhisper(), VoiceSettings(longest_recording_min=90), lambda *_: None))
 
 
 def test_an_mp3_does_not_say_how_long_it_is_and_is_measured_without_being_decoded(tmp_path, monkeypatch):

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from assistant.events import Done, Dropped, Guarded, Refusal, Sentence
-from assistant.voice.speakable import SpokenAnswer, speakable, spoken_sentence
+from assistant.events import Done, Dropped, Evidence, Guarded, Refusal, Sentence
+from assistant.voice.speakable import SpokenAnswer, speakable
 from assistant.voice.spoken_maths import UNREADABLE, spoken_formula
 from course_guard.verdict import Action, Verdict
-from knowledge.passage import Citation, Passage
+from knowledge.passage import Citation, Passage, RankedPassage
 
 FORMULAS = [
     (r"x^2", "x squared"),
@@ -149,9 +149,30 @@ def test_a_source_is_named_the_first_time():
     answer = SpokenAnswer()
     assert answer.words(sentence("Ranks are low.", 2)) == "Ranks are low. Source two, lesson on Lora and adapters."
     assert answer.words(sentence("They are.", 2)) == "They are. Source two."
-    assert answer.words(sentence("Both.", 2, 1, 1)) == "Both. Source two; source one, lesson on Lora and adapters."
+    assert answer.words(sentence("Both.", 2, 1, 1)) == "Both. Source two; source one."
     assert answer.named == {1, 2}
-    assert spoken_sentence(sentence("So.", 2)) == "So. Source two, lesson on Lora and adapters."
+    assert SpokenAnswer().words(sentence("So.", 2)) == "So. Source two, lesson on Lora and adapters."
+
+
+def test_where_the_answer_is_looked_for_is_said_first_and_not_again():
+    answer = SpokenAnswer()
+    ranked = RankedPassage(sentence("", 1).citations[0].passage, 0.03, 0.7)
+    assert answer.words(Evidence((ranked,), "q", 1.0)) == "Looking in the lesson on Lora and adapters."
+    assert answer.words(sentence("Ranks are low.", 2)) == "Ranks are low. Source two."
+    other = sentence("So.", 3, title="notes.pdf", source="/home/notes.pdf")
+    assert answer.words(other) == "So. Source three, notes dot P D F."
+    assert answer.words(sentence("They are.", 1)) == "They are. Source one, lesson on Lora and adapters."
+    notes = RankedPassage(other.citations[0].passage, 0.03, 0.7)
+    assert SpokenAnswer().words(Evidence((notes,), "q", 1.0)) == "Looking in notes dot P D F."
+    assert SpokenAnswer().words(Evidence((), "q", 1.0)) == ""
+
+
+def test_of_a_lesson_the_part_before_the_colon_is_said():
+    assert (
+        SpokenAnswer().words(sentence("So.", 1, title="Preferences: RLHF and DPO")) == "So. Source one, lesson on Preferences."
+    )
+    notes = sentence("So.", 1, title="Notes: week 2", source="/home/notes.md")
+    assert SpokenAnswer().words(notes) == "So. Source one, Notes: week 2."
 
 
 def test_another_document_is_named_without_lesson():

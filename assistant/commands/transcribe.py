@@ -54,11 +54,11 @@ def transcribe(
     chosen = {"model": model, "language": language}
     voice = settings.voice.model_copy(update={key: value for key, value in chosen.items() if value is not None})
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    recogniser, hints = _open(settings, voice, console)
+    recogniser = _open(settings, voice, console)
     skipped = 0
     for path in files:
         try:
-            segments = _heard(path, recogniser, hints, voice, console)
+            segments = _heard(path, recogniser, voice, console)
             _print(path, segments, as_json, srt, text, titled=len(files) > 1)
         except CourseError as error:
             if len(files) == 1:
@@ -69,34 +69,29 @@ def transcribe(
         raise typer.Exit(2 if skipped == len(files) else 1)
 
 
-def _open(settings: Settings, voice: VoiceSettings, console: Console) -> tuple["Recogniser", str]:
-    with console.status("Loading the model"), redirect_stdout(sys.stderr):
-        from assistant.voice.listening import recogniser
-
-        return recogniser(voice), _hints(settings, console)
-
-
-def _hints(settings: Settings, console: Console) -> str:
-    """The terms of the course, if there is one that can be read; a transcript is worth something without them."""
+def _open(settings: Settings, voice: VoiceSettings, console: Console) -> "Recogniser":
+    """What hears, with the terms of the course, if there is one that can be read; a transcript is worth something without."""
     from assistant.course import open_index
-    from assistant.voice.hints import hints
+    from assistant.voice.listening import course_recogniser, recogniser
     from knowledge.index import CourseIndex
 
-    try:
-        return hints(open_index(settings)) if CourseIndex.recorded(settings.index_dir) else ""
-    except CourseError as error:
-        console.print(f"[yellow]Without the terms of the course:[/] {escape(str(error))}")
-        return ""
+    with console.status("Loading the model"), redirect_stdout(sys.stderr):
+        listener = recogniser(voice)
+        try:
+            return course_recogniser(voice, open_index(settings)) if CourseIndex.recorded(settings.index_dir) else listener
+        except CourseError as error:
+            console.print(f"[yellow]Without the terms of the course:[/] {escape(str(error))}")
+            return listener
 
 
-def _heard(path: Path, recogniser: "Recogniser", hints: str, voice: VoiceSettings, console: Console) -> Iterator["Segment"]:
+def _heard(path: Path, recogniser: "Recogniser", voice: VoiceSettings, console: Console) -> Iterator["Segment"]:
     from assistant.voice.recordings import heard
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(f"Hearing {path.name}", total=None)
         silent = True
-        for segment in heard(path, recogniser, hints, voice, lambda at, total: progress.update(bar, completed=at, total=total)):
+        for segment in heard(path, recogniser, voice, lambda at, total: progress.update(bar, completed=at, total=total)):
             silent = False
             yield segment
     if silent:

@@ -6,7 +6,6 @@ Knows neither page nor terminal: a Scene shows, answers and plays. Every step ca
 import asyncio
 import re
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +46,14 @@ def open_conversation(scene: Scene, settings: Settings, index: "CourseIndex") ->
     Raises:
         CourseError: packages or weights are missing.
     """
-    from assistant.voice.hints import hints
-    from assistant.voice.listening import recogniser
+    from assistant.voice.listening import course_recogniser
     from assistant.voice.speaking import voice
 
     speaker = voice(settings.voice)
     speaker.warm()  # it loads in its process, while this one loads what hears
-    parts = recogniser(settings.voice), speaker, settings.voice, SpeechDetector()
+    parts = course_recogniser(settings.voice, index), speaker, settings.voice, SpeechDetector()
     folder = sounds(settings.data_dir) if settings.voice.keep_audio else None
-    return Conversation(scene, *parts, hints=hints(index), keep_in=folder)
+    return Conversation(scene, *parts, keep_in=folder)
 
 
 class Conversation:
@@ -68,7 +66,6 @@ class Conversation:
         ears, voice: hear and speak, in threads.
         settings: confidence, pause and length.
         detector: a fresh one.
-        hints: terms that recognition leans towards.
         keep_in: folder for what is said; None keeps nothing.
     """
 
@@ -80,14 +77,13 @@ class Conversation:
         settings: VoiceSettings,
         detector: Detector,
         *,
-        hints: str = "",
         keep_in: Path | None = None,
     ) -> None:
         self.latency: Latency | None = None
         """Of the turn under way or the last one."""
         self._scene, self._ears, self._voice, self._settings = scene, ears, voice, settings
         self._detector, self._keep_in = detector, keep_in
-        self._ahead = Ahead(partial(ears.hear, hints=hints))
+        self._ahead = Ahead(ears.hear)
         self._mouth: Mouth | None = None
         self._work: asyncio.Task[None] | None = None
         self._doubtful: tuple[str, Samples] | None = None
@@ -174,7 +170,7 @@ class Conversation:
         self._listener = Listener(self._detector, turns)
 
     async def _interjected(self, samples: Samples) -> None:
-        heard = await asyncio.to_thread(self._ears.hear, samples)
+        heard = await asyncio.to_thread(self._ears.hear, samples, "")  # without hints: "stop" is no term, and hints take time
         if self._mouth and self._wants_to_speak(heard, self._mouth.audible(len(samples) / HEARD_RATE)):
             await self.stop()
 

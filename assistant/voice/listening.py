@@ -1,12 +1,17 @@
-"""The recogniser of the settings, built once for each process."""
+"""The recogniser of the settings, built once for each process, and what it knows of the course."""
 
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 
 from assistant.models import find_spec, manifest, model_path
 from assistant.settings import VoiceSettings, core_count
-from assistant.voice.recognise import Recogniser
+from assistant.voice.hints import hints
+from assistant.voice.recognise import Heard, Recogniser, Samples, Segment
+from assistant.voice.spelling import Spelling, spelling_of
 from knowledge.errors import MissingModel
+from knowledge.index import CourseIndex
 
 _building = threading.Lock()
 
@@ -26,6 +31,11 @@ def recogniser(voice: VoiceSettings, threads: int = 0) -> Recogniser:
         return _build(voice.listener, voice.model, voice.language, threads or core_count())
 
 
+def course_recogniser(voice: VoiceSettings, index: CourseIndex) -> Recogniser:
+    """Give what hears, leaning towards the terms of the course and spelling as it does; raises as `recogniser`."""
+    return _Knowing(recogniser(voice), hints(index), spelling_of(index))
+
+
 @cache
 def _build(listener: str, model: str, language: str, threads: int) -> Recogniser:
     if find_spec(model).task != "speech-to-text":
@@ -39,3 +49,21 @@ def _build(listener: str, model: str, language: str, threads: int) -> Recogniser
     from assistant.voice.whisper_fast import FastWhisper
 
     return FastWhisper(folder, language, threads)
+
+
+class _Knowing:
+    def __init__(self, listener: Recogniser, terms: str, spelling: Spelling) -> None:
+        self.name = listener.name
+        self._listener, self._terms, self._spelling = listener, terms, spelling
+
+    def hear(self, samples: Samples, hints: str | None = None) -> Heard:
+        heard = self._listener.hear(samples, self._terms if hints is None else hints)
+        return replace(heard, segments=tuple(map(self._respelt, heard.segments)))
+
+    def follow(
+        self, sound: Iterable[Samples], hints: str | None = None, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Segment]:
+        yield from map(self._respelt, self._listener.follow(sound, self._terms if hints is None else hints, stopped))
+
+    def _respelt(self, segment: Segment) -> Segment:
+        return replace(segment, text=self._spelling.of(segment.text))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from assistant.events import TurnEvent
+from assistant.events import Evidence, TurnEvent
 from assistant.voice.scene import Latency
 from assistant.voice.speakable import SpokenAnswer
 from assistant.voice.speech import Speech, Voice
@@ -22,7 +22,7 @@ class Mouth:
     Args:
         voice: synthesises, in a thread.
         play: hands a sentence to whatever plays; the name of the answer's track goes with it.
-        latency: where the first sentence and the first sound are noted.
+        latency: where the first sentence and the first sounds are noted.
     """
 
     def __init__(self, voice: Voice, play: Callable[[Speech, str], Awaitable[None]], latency: Latency) -> None:
@@ -30,19 +30,25 @@ class Mouth:
         self.hushed = asyncio.Event()
         self._voice, self._play, self._latency = voice, play, latency
         self._answer = SpokenAnswer()
-        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[str, bool] | None] = asyncio.Queue()  # words, and whether they belong to the answer
         self._played: list[tuple[float, float, str]] = []
         self._work = asyncio.create_task(self._speak())
 
     def take(self, event: TurnEvent) -> None:
         """Speak what of an event is for the ear, after what came before; returns at once."""
-        self.say(self._answer.words(event))
+        self.say(self._answer.words(event), not isinstance(event, Evidence))
 
-    def say(self, words: str) -> None:
-        """Speak words that are no event's."""
+    def say(self, words: str, answers: bool = True) -> None:
+        """Speak words that are no event's.
+
+        Args:
+            words: what to say.
+            answers: whether it is what the listener waits for, and no lead-in.
+        """
         if words.strip() and not self.hushed.is_set():
-            self._latency.mark("first_sentence_ms")
-            self._queue.put_nowait(words)
+            if answers:
+                self._latency.mark("first_sentence_ms")
+            self._queue.put_nowait((words, answers))
 
     def hush(self) -> None:
         """Say nothing more; what has been handed to the player, its owner silences."""
@@ -76,8 +82,11 @@ class Mouth:
         return self._played[-1][1] if self._played else 0.0
 
     async def _speak(self) -> None:
-        while (words := await self._queue.get()) is not None:
-            for part in [words] if self._played else parts(words):
+        begun = False
+        while (waiting := await self._queue.get()) is not None:
+            words, answers = waiting
+            first, begun = answers and not begun, begun or answers
+            for part in parts(words) if first else [words]:
                 speech = await asyncio.to_thread(self._voice.say, part)
                 if self.hushed.is_set():
                     return
@@ -85,6 +94,8 @@ class Mouth:
                 self._played.append((begin, begin + speech.seconds, speech.text))
                 await self._play(speech, self.track)
                 self._latency.mark("first_sound_ms")
+                if answers:
+                    self._latency.mark("answer_sound_ms", begin)
 
 
 def parts(words: str) -> list[str]:

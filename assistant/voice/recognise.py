@@ -59,17 +59,17 @@ class Recogniser(Protocol):
 
     name: str
 
-    def hear(self, samples: Samples, hints: str = "") -> Heard:
+    def hear(self, samples: Samples, hints: str | None = None) -> Heard:
         """Transcribe one utterance; silence, noise and music give no segments.
 
         Args:
             samples: at most a few minutes.
-            hints: terms of the course, that recognition leans towards.
+            hints: terms that recognition leans towards; None leaves it to the recogniser, which may know the course.
         """
         ...
 
     def follow(
-        self, sound: Iterable[Samples], hints: str = "", stopped: Callable[[], bool] = lambda: False
+        self, sound: Iterable[Samples], hints: str | None = None, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Segment]:
         """Transcribe a recording of any length, segment by segment as they come.
 

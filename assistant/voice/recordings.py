@@ -22,10 +22,9 @@ def transcriber(settings: VoiceSettings, index: "CourseIndex") -> Transcriber:
     """
 
     def transcribe(path: Path, on_progress: Callable[[float, float], None], stopped: Callable[[], bool]) -> Iterator[Spoken]:
-        from assistant.voice.hints import hints
-        from assistant.voice.listening import recogniser
+        from assistant.voice.listening import course_recogniser
 
-        for segment in heard(path, recogniser(settings), hints(index), settings, on_progress, stopped):
+        for segment in heard(path, course_recogniser(settings, index), settings, on_progress, stopped):
             yield Spoken(segment.text, segment.start_s, segment.end_s, segment.confidence >= settings.sure)
 
     return transcribe
@@ -34,7 +33,6 @@ def transcriber(settings: VoiceSettings, index: "CourseIndex") -> Transcriber:
 def heard(
     path: Path,
     listener: Recogniser,
-    hints: str,
     settings: VoiceSettings,
     on_progress: Callable[[float, float], None],
     stopped: Callable[[], bool] = lambda: False,
@@ -44,7 +42,6 @@ def heard(
     Args:
         path: a recording, or a video.
         listener: hears it.
-        hints: terms that recognition leans towards.
         settings: say how long it may be.
         on_progress: called with the seconds heard so far, rounded to the block that is being heard, and with those in all.
         stopped: ends it early once it says so.
@@ -71,7 +68,7 @@ def heard(
             tell(read / HEARD_RATE - BLOCK_S)  # what came before the block that is being filled
 
     tell(0.0)
-    for segment in listener.follow(sound(), hints, stopped):
+    for segment in listener.follow(sound(), stopped=stopped):
         yield segment
         tell(segment.end_s)
     if not stopped():
@@ -94,7 +91,6 @@ def hear_question(samples: Samples, settings: VoiceSettings, index: "CourseIndex
     Raises:
         CourseError: what hears is not installed, or its weights are not here.
     """
-    from assistant.voice.hints import hints
-    from assistant.voice.listening import recogniser
+    from assistant.voice.listening import course_recogniser
 
-    return recogniser(settings).hear(samples, hints(index))
+    return course_recogniser(settings, index).hear(samples)

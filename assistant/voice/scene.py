@@ -19,20 +19,23 @@ class Latency:
     Attributes:
         speech_ended: when the last word was over, by time.perf_counter().
         end_of_turn_ms: until it was clear that the speaker had finished.
+        first_sound_ms: until the first sound had been handed to the player; it may say only where the answer is looked for.
         first_sentence_ms: until the first checked sentence (or refusal, or warning).
-        first_sound_ms: until the first sound had been handed to the player.
+        answer_sound_ms: until its sound begins, behind what is sounding still.
     """
 
     speech_ended: float = field(default_factory=time.perf_counter)
     end_of_turn_ms: float | None = None
     transcript_ms: float | None = None
-    first_sentence_ms: float | None = None
     first_sound_ms: float | None = None
+    first_sentence_ms: float | None = None
+    answer_sound_ms: float | None = None
 
-    def mark(self, stage: str) -> None:
-        """Stop the clock of a stage, the first time."""
+    def mark(self, stage: str, at: float | None = None) -> None:
+        """Stop the clock of a stage, the first time: now, or at another time by time.perf_counter()."""
         if getattr(self, stage) is None:
-            setattr(self, stage, round((time.perf_counter() - self.speech_ended) * 1000, 1))
+            moment = time.perf_counter() if at is None else at
+            setattr(self, stage, round((moment - self.speech_ended) * 1000, 1))
 
     def as_json(self) -> dict[str, float | None]:
         """The stages without the clock's own time."""

@@ -7,10 +7,10 @@ from functools import cache
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from assistant.events import Guarded, Refusal, Sentence, TurnEvent
+from assistant.events import Evidence, Guarded, Refusal, Sentence, TurnEvent
 from assistant.voice.spoken_maths import spoken_formula
 from assistant.voice.spoken_words import ORDINALS, spoken_code, spoken_number, spoken_prose
-from knowledge.passage import Citation
+from knowledge.passage import Citation, Passage
 
 _FIRST_HELD = 0xE000  # formulas wait as private characters while Markdown is read
 _CODE_OR_MATHS = re.compile(
@@ -149,11 +149,15 @@ def _ended(words: str) -> str:
 class SpokenAnswer:
     """One answer, spoken event by event; knows which sources the listener has been told the titles of.
 
+    While the model reads and writes, the listener hears where the answer is looked for, so that a question is not met with
+    seconds of silence; it is true even if no answer is found there.
+
     Attributes:
-        named: numbers of the sources whose title has been said.
+        named: numbers of the sources that have been said.
     """
 
     named: set[int] = field(default_factory=set)
+    _title: str = ""  # said last
     _in_table: bool = False
 
     def words(self, event: TurnEvent) -> str:
@@ -161,6 +165,9 @@ class SpokenAnswer:
         match event:
             case Guarded():
                 return " ".join(_ended(speakable(warning)) for warning in event.warnings)
+            case Evidence(passages=(best, *_)):
+                self._title = _title(best.passage)
+                return f"Looking in {'the ' if self._title.startswith('lesson on ') else ''}{self._title}."
             case Sentence():
                 return self._sentence(event)
             case Refusal():
@@ -177,27 +184,29 @@ class SpokenAnswer:
         return f"{words} {self._sources(sentence.citations, known)}".strip()
 
     def _sources(self, citations: tuple[Citation, ...], only_new: bool) -> str:
-        """First "Source two, lesson on LoRA.", from then on "Source two."; or those only that are new."""
+        """First "Source two, lesson on LoRA.", from then on "Source two."; or those only that are new.
+
+        A source of the document that was named last needs no title.
+        """
         said = []
         for number, citation in {citation.number: citation for citation in citations}.items():
-            if number not in self.named:
-                said.append(f"source {spoken_number(number)}, {_title(citation)}")
-            elif not only_new:
+            title = _title(citation.passage)
+            if number not in self.named and title != self._title:
+                said.append(f"source {spoken_number(number)}, {title}")
+                self._title = title
+            elif number not in self.named or not only_new:
                 said.append(f"source {spoken_number(number)}")
             self.named.add(number)
         words = "; ".join(said)
         return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
-def _title(citation: Citation) -> str:
-    title = spoken_prose(citation.passage.title).rstrip(".?! ")
-    return f"lesson on {title}" if citation.passage.source.startswith("course/") else title
+def _title(passage: Passage) -> str:
+    """What a document is called; of a lesson without what stands behind a colon, since it is said while somebody waits."""
+    if passage.source.startswith("course/"):
+        return f"lesson on {spoken_prose(passage.title.partition(':')[0]).rstrip('.?! ')}"
+    return spoken_prose(passage.title).rstrip(".?! ")
 
 
 def _listed(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def spoken_sentence(sentence: Sentence, answer: SpokenAnswer | None = None) -> str:
-    """What to say of one sentence: its words, then its sources; give the same `answer` for all sentences of an answer."""
-    return (answer or SpokenAnswer()).words(sentence)

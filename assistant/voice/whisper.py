@@ -68,25 +68,25 @@ class Whisper(ABC):
     def _decode(self, window: Samples, language: str, hints: str) -> tuple[list[Decoded], str]:
         """Transcribe at most 30 s of speech; returns the segments and the language, which is told if it is empty."""
 
-    def hear(self, samples: Samples, hints: str = "") -> Heard:
+    def hear(self, samples: Samples, hints: str | None = None) -> Heard:
         """Transcribe one utterance; see Recogniser."""
         segments: list[Segment] = []
         language, speech_s = self._language, 0.0
         for window in windows([samples]):
-            found, language = self._hear_window(window, language, hints)
+            found, language = self._hear_window(window, language, hints or "")
             segments += found
             speech_s += window.speech_s
         return Heard(tuple(segments), language or _UNTOLD, speech_s)
 
     def follow(
-        self, sound: Iterable[Samples], hints: str = "", stopped: Callable[[], bool] = lambda: False
+        self, sound: Iterable[Samples], hints: str | None = None, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Segment]:
         """Transcribe a long recording; see Recogniser. Other calls get their turn between its windows."""
         language = self._language
         for window in windows(takewhile(lambda _: not stopped(), sound)):
             if stopped():
                 return
-            found, language = self._hear_window(window, language, hints)
+            found, language = self._hear_window(window, language, hints or "")
             yield from found
 
     def _hear_window(self, window: Window, language: str, hints: str) -> tuple[list[Segment], str]:

@@ -1,9 +1,10 @@
 """Time from the end of speech to the first sound, by stage: `python -m evals.bench.spoken [--questions N] [--hands-free]`.
 
 Questions of evals/cases are spoken by the voice of the settings, and go through recogniser, chain and voice as a student's
-would; each answer is stopped at its first sound. With --hands-free the sound comes in at its own pace, and the pause that ends
-a question counts; without it, the end of speech is the moment at which the student presses. Weights are loaded and sections
-read before (`lectern warm`); questions about sections that have not been read are left out. Nothing comes into the history.
+would. The first sound says where the answer is looked for; when the answer sounds, it is stopped. With --hands-free the sound
+comes in at its own pace, and the pause that ends a question counts; without it, the end of speech is the moment at which the
+student presses. Weights are loaded and sections read before (`lectern warm`); questions about sections that have not been read
+are left out. Nothing comes into the history.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from assistant.events import Turn, TurnEvent
+from assistant.events import Refusal, Sentence, Turn, TurnEvent
 from assistant.runtime import Runtime, build, warm
 from assistant.settings import go_offline, load_settings
 from assistant.voice.audio import to_heard
@@ -30,11 +31,11 @@ from knowledge.errors import CourseError
 
 _CHUNK = HEARD_RATE // 10
 _FIRST = "What is dropout?"  # loads what is loaded once, and does not count
-_STAGES = ("end_of_turn_ms", "transcript_ms", "first_sentence_ms", "first_sound_ms")
+_STAGES = ("end_of_turn_ms", "transcript_ms", "first_sound_ms", "first_sentence_ms", "answer_sound_ms")
 
 
 class BenchScene:
-    """Answers with the course, plays nothing, and ends each answer at its first sound."""
+    """Answers with the course, plays nothing, and ends each answer when its first sentence sounds."""
 
     real_time = False
 
@@ -42,7 +43,7 @@ class BenchScene:
         self._chain = ready.chain.without_history()
         self._turn: Turn | None = None
         self.heard = ""
-        self.refused = self.sounded = False
+        self.refused = self._answered = False
 
     async def show(self, state: State, latency: Latency | None) -> None:
         pass
@@ -53,7 +54,8 @@ class BenchScene:
     async def answer(self, text: str, take: Callable[[TurnEvent], None]) -> None:
         turn = self._turn = Turn(text)
         async for event in self._chain.astream(turn):
-            self.refused = self.refused or type(event).__name__ == "Refusal"
+            self.refused = self.refused or isinstance(event, Refusal)
+            self._answered = self._answered or isinstance(event, (Refusal, Sentence))
             take(event)
 
     async def remark(self, text: str) -> None:
@@ -63,8 +65,8 @@ class BenchScene:
         raise error
 
     async def play(self, speech: Speech, track: str) -> None:
-        self.sounded = True
-        self.stop()
+        if self._answered:
+            self.stop()
 
     async def silence(self) -> None:
         pass

@@ -9,7 +9,7 @@ import numpy as np
 
 from assistant.voice.audio import read_audio, to_heard
 from assistant.voice.hints import hints
-from assistant.voice.listening import recogniser
+from assistant.voice.listening import course_recogniser, recogniser
 from assistant.voice.recognise import HEARD_RATE, Recogniser, Samples
 from assistant.voice.speaking import voice
 from assistant.voice.speech import SPOKEN_RATE, Voice
@@ -28,7 +28,8 @@ class HearingSolver:
     """Transcribes {"recording": file of the set "speech"}, {"sound": kind, "seed": number} or {"text": to be spoken}.
 
     The output is {"heard": {condition: {"text", "confidence", "seconds"}}, "audio_s"}: for recordings and sounds the one
-    condition "clean", without hints; for texts all CONDITIONS. Noise is white, NOISE_DB below the speech.
+    condition "clean", without the course; for texts all CONDITIONS. Noise is white, NOISE_DB below the speech. Without hints
+    means without the course: neither its terms nor its spelling.
 
     Args:
         environment: of the run; the engine and model are those of its settings.
@@ -49,6 +50,10 @@ class HearingSolver:
         return recogniser(self._settings)
 
     @cached_property
+    def _knowing(self) -> Recogniser:
+        return course_recogniser(self._settings, self._environment.runtime.index)
+
+    @cached_property
     def _voice(self) -> Voice:
         return voice(self._settings)
 
@@ -60,13 +65,15 @@ class HearingSolver:
         given = sample.input
         if "text" not in given:
             heard = self._read(given)
-            return {"heard": {"clean": self._heard(heard, "")}, "audio_s": len(heard) / HEARD_RATE}
+            return {"heard": {"clean": self._heard(heard, self._recogniser)}, "audio_s": len(heard) / HEARD_RATE}
         said = to_heard(self._voice.say(given["text"]).samples.tobytes(), SPOKEN_RATE)
         level = float(np.sqrt(np.mean(said**2))) * 10 ** (-NOISE_DB / 20)
         noise = np.random.default_rng(len(given["text"])).standard_normal(len(said)) * level
         sounds = {"clean": said, "noise": (said + noise).astype(np.float32)}
         heard_in = {
-            condition: self._heard(sounds[condition.partition(",")[0]], "" if "no hints" in condition else self._hints)
+            condition: self._heard(
+                sounds[condition.partition(",")[0]], self._recogniser if "no hints" in condition else self._knowing
+            )
             for condition in CONDITIONS
         }
         return {"heard": heard_in, "audio_s": len(said) / HEARD_RATE}
@@ -81,8 +88,8 @@ class HearingSolver:
             return make_sound(given["sound"], given["seed"])
         return read_audio(data_folder(self._environment.data, "speech") / given["recording"], _LONGEST_S)
 
-    def _heard(self, samples: Samples, leaning: str) -> dict[str, Any]:
+    def _heard(self, samples: Samples, listener: Recogniser) -> dict[str, Any]:
         started = time.monotonic()
-        found = self._recogniser.hear(samples, leaning)
+        found = listener.hear(samples)
         seconds = time.monotonic() - started
         return {"text": found.text, "confidence": round(found.confidence, 3), "seconds": round(seconds, 3)}
