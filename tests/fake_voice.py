@@ -61,9 +61,9 @@ class FakeEars:
         seconds = len(samples) / HEARD_RATE
         return Heard((Segment(text, 0.0, seconds, confidence),) if text else (), "en", seconds)
 
-    def follow(self, samples, hints="", stopped=lambda: False):
-        """Not needed here."""
-        yield from self.hear(samples, hints).segments
+    def follow(self, samples, stopped=lambda: False):
+        """All at once."""
+        yield from self.hear(samples).segments
 
 
 class FakeVoice:

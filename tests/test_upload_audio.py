@@ -67,7 +67,7 @@ class Ears:
         self.asked.append((len(samples), hints))
         return self.heard
 
-    def follow(self, samples: Any, hints: str = "", stopped: Any = lambda: False) -> Iterator[Segment]:
+    def follow(self, samples: Any, stopped: Any = lambda: False) -> Iterator[Segment]:
         yield Segment("Dropout switches off units.", 754.0, 760.0, 0.9)
         yield Segment("Mumble.", 761.0, 762.0, 0.2)
 

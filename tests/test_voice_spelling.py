@@ -6,7 +6,7 @@ from fake_voice import FakeEars, say
 
 from assistant.settings import VoiceSettings
 from assistant.voice import listening
-from assistant.voice.recognise import Segment
+from assistant.voice.recognise import Heard, Segment
 from assistant.voice.spelling import spelling
 
 COURSE = (
@@ -54,7 +54,9 @@ def test_a_course_without_words_changes_nothing():
     assert spelling([], len).of("drop out") == "drop out"
 
 
-def test_a_recogniser_that_knows_the_course_leans_towards_its_terms_and_spells_as_it_does(monkeypatch, tmp_path):
+@pytest.fixture
+def knowing(monkeypatch, tmp_path):
+    """Ears that know a course about word2vec, and what they are made of."""
     from knowledge.index import CourseIndex
     from knowledge.ingest import ingest
 
@@ -65,10 +67,47 @@ def test_a_recogniser_that_knows_the_course_leans_towards_its_terms_and_spells_a
     ingest(index, [path])
     ears = FakeEars()
     monkeypatch.setattr(listening, "recogniser", lambda voice: ears)
+    return listening.course_recogniser(VoiceSettings(), index), ears
+
+
+def says(monkeypatch, *heard):
+    """What the ears hear, hint or no hint: {hints are given: (words, certainty)}."""
+    monkeypatch.setattr(
+        FakeEars, "hear", lambda self, samples, hints="": self.hints.append(hints) or _heard(*heard[bool(hints)])
+    )
+
+
+def _heard(text, confidence):
+    return Heard((Segment(text, 0.0, 1.0, confidence),) if text else (), "en", 1.0)
+
+
+def test_a_recogniser_that_knows_the_course_spells_as_it_does(knowing, monkeypatch):
+    listener, ears = knowing
     monkeypatch.setattr("fake_voice.WORDS", {300: ("What is word 2 vec?", 0.9)})
-    knowing = listening.course_recogniser(VoiceSettings(), index)
-    assert knowing.hear(say(300)).text == "What is word2vec?"
-    assert [segment.text for segment in knowing.follow(say(300))] == ["What is word2vec?"]
-    assert all("word2vec" in hints.lower() for hints in ears.hints)
-    assert isinstance(knowing.hear(say(300), "").segments[0], Segment) and knowing.name == ears.name
-    assert ears.hints[-1] == "", "whoever asks for none gets none"
+    assert listener.hear(say(300)).text == "What is word2vec?" and listener.name == ears.name
+    assert [segment.text for segment in listener.follow(say(300))] == ["What is word2vec?"]
+    assert not any(ears.hints), "what is heard well needs no hints"
+
+
+@pytest.mark.parametrize(
+    ("plain", "hinted", "kept"),
+    [
+        (("What is work to wreck?", 0.7), ("What is word2vec?", 0.8), "What is word2vec?"),
+        (("What is work?", 0.7), ("What is word2vec word2vec?", 0.6), "What is work?"),
+        (("What is work?", 0.9), ("What is word2vec?", 0.95), "What is work?"),
+        (("", 0.0), ("word2vec", 0.9), ""),
+    ],
+    ids=["surer with hints", "less sure with hints", "sure without", "nobody spoke"],
+)
+def test_what_is_not_clear_is_heard_again_with_the_terms_of_the_course(knowing, monkeypatch, plain, hinted, kept):
+    listener, ears = knowing
+    says(monkeypatch, plain, hinted)
+    assert listener.hear(say(300)).text == kept
+    assert [bool(hints) for hints in ears.hints] == ([False, True] if 0 < plain[1] < 0.85 else [False])
+    assert all("word2vec" in hints.lower() for hints in ears.hints[1:])
+
+
+def test_whoever_asks_for_no_hints_gets_none(knowing, monkeypatch):
+    listener, ears = knowing
+    says(monkeypatch, ("stop", 0.5), ("word2vec", 0.9))
+    assert listener.hear(say(300), "").text == "stop" and ears.hints == [""]

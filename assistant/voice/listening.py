@@ -14,6 +14,7 @@ from knowledge.errors import MissingModel
 from knowledge.index import CourseIndex
 
 _building = threading.Lock()
+_CLEAR = 0.85  # confidence; below it the terms of the course help (docs/log.md)
 
 
 def recogniser(voice: VoiceSettings, threads: int = 0) -> Recogniser:
@@ -32,7 +33,7 @@ def recogniser(voice: VoiceSettings, threads: int = 0) -> Recogniser:
 
 
 def course_recogniser(voice: VoiceSettings, index: CourseIndex) -> Recogniser:
-    """Give what hears, leaning towards the terms of the course and spelling as it does; raises as `recogniser`."""
+    """Give what spells as the course does and leans towards its terms where speech is not clear; raises as `recogniser`."""
     return _Knowing(recogniser(voice), hints(index), spelling_of(index))
 
 
@@ -52,18 +53,20 @@ def _build(listener: str, model: str, language: str, threads: int) -> Recogniser
 
 
 class _Knowing:
+    """Hears without the terms of the course first: they help with what is not clear, and lead astray what is (docs/log.md)."""
+
     def __init__(self, listener: Recogniser, terms: str, spelling: Spelling) -> None:
         self.name = listener.name
         self._listener, self._terms, self._spelling = listener, terms, spelling
 
     def hear(self, samples: Samples, hints: str | None = None) -> Heard:
-        heard = self._listener.hear(samples, self._terms if hints is None else hints)
+        heard = self._listener.hear(samples, hints)
+        if hints is None and self._terms and heard.segments and heard.confidence < _CLEAR:
+            heard = max(heard, self._listener.hear(samples, self._terms), key=lambda one: one.confidence)
         return replace(heard, segments=tuple(map(self._respelt, heard.segments)))
 
-    def follow(
-        self, sound: Iterable[Samples], hints: str | None = None, stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[Segment]:
-        yield from map(self._respelt, self._listener.follow(sound, self._terms if hints is None else hints, stopped))
+    def follow(self, sound: Iterable[Samples], stopped: Callable[[], bool] = lambda: False) -> Iterator[Segment]:
+        yield from map(self._respelt, self._listener.follow(sound, stopped))
 
     def _respelt(self, segment: Segment) -> Segment:
         return replace(segment, text=self._spelling.of(segment.text))

@@ -68,14 +68,11 @@ class Recogniser(Protocol):
         """
         ...
 
-    def follow(
-        self, sound: Iterable[Samples], hints: str | None = None, stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[Segment]:
+    def follow(self, sound: Iterable[Samples], stopped: Callable[[], bool] = lambda: False) -> Iterator[Segment]:
         """Transcribe a recording of any length, segment by segment as they come.
 
         Args:
             sound: the recording in pieces, for instance `decoded(path)`; read as it is heard.
-            hints: as of `hear`.
             stopped: ends it early once it says so.
         """
         ...

@@ -78,15 +78,13 @@ class Whisper(ABC):
             speech_s += window.speech_s
         return Heard(tuple(segments), language or _UNTOLD, speech_s)
 
-    def follow(
-        self, sound: Iterable[Samples], hints: str | None = None, stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[Segment]:
+    def follow(self, sound: Iterable[Samples], stopped: Callable[[], bool] = lambda: False) -> Iterator[Segment]:
         """Transcribe a long recording; see Recogniser. Other calls get their turn between its windows."""
         language = self._language
         for window in windows(takewhile(lambda _: not stopped(), sound)):
             if stopped():
                 return
-            found, language = self._hear_window(window, language, hints or "")
+            found, language = self._hear_window(window, language, "")
             yield from found
 
     def _hear_window(self, window: Window, language: str, hints: str) -> tuple[list[Segment], str]:

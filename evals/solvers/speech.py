@@ -20,7 +20,7 @@ from evals.sets.speech import make_sound
 from evals.task import Output, Sample
 
 NOISE_DB = 10
-CONDITIONS = ("clean", "clean, no hints", "noise", "noise, no hints")
+CONDITIONS = ("clean", "clean, without the course", "noise", "noise, without the course")
 _LONGEST_S = 120.0
 
 
@@ -28,8 +28,8 @@ class HearingSolver:
     """Transcribes {"recording": file of the set "speech"}, {"sound": kind, "seed": number} or {"text": to be spoken}.
 
     The output is {"heard": {condition: {"text", "confidence", "seconds"}}, "audio_s"}: for recordings and sounds the one
-    condition "clean", without the course; for texts all CONDITIONS. Noise is white, NOISE_DB below the speech. Without hints
-    means without the course: neither its terms nor its spelling.
+    condition "clean", without the course; for texts all CONDITIONS. Noise is white, NOISE_DB below the speech. Without the
+    course means that neither its terms nor its spelling are known.
 
     Args:
         environment: of the run; the engine and model are those of its settings.
@@ -72,7 +72,7 @@ class HearingSolver:
         sounds = {"clean": said, "noise": (said + noise).astype(np.float32)}
         heard_in = {
             condition: self._heard(
-                sounds[condition.partition(",")[0]], self._recogniser if "no hints" in condition else self._knowing
+                sounds[condition.partition(",")[0]], self._recogniser if "without" in condition else self._knowing
             )
             for condition in CONDITIONS
         }

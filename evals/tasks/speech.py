@@ -47,7 +47,7 @@ TASKS = (
     ),
     _task(
         "course",
-        "sentences of the starter course, spoken by espeak: clean and in noise, with the course's terms as hints and without",
+        "sentences of the starter course, spoken by espeak: clean and in noise, knowing the course and not",
         lambda _: speech.course(),
         (*WER, real_time_factor()),
         seconds=5.0,
