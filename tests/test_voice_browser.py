@@ -162,7 +162,8 @@ def test_two_tabs_of_one_browser_answer_each_its_own(page, tmp_path):
 
 
 @pytest.mark.model
-def test_a_question_asked_aloud_is_heard_answered_and_spoken_by_real_engines(tmp_path):
+@pytest.mark.parametrize("speaker", ["espeak", "piper"])
+def test_a_question_asked_aloud_is_heard_answered_and_spoken_by_real_engines(tmp_path, speaker):
     from assistant.models import model_path
     from assistant.settings import VoiceSettings
     from assistant.voice.espeak import EspeakVoice
@@ -171,9 +172,9 @@ def test_a_question_asked_aloud_is_heard_answered_and_spoken_by_real_engines(tmp
 
     try:
         model_path(VoiceSettings().model)
-        speaker = PiperVoice() if find_spec("piper") else EspeakVoice(rate=150)
-        said = speaker.say(QUESTION).samples / np.float32(32768)
-        speaker.close()
+        voice = PiperVoice() if speaker == "piper" else EspeakVoice(rate=150)
+        said = voice.say(QUESTION).samples / np.float32(32768)
+        voice.close()
     except CourseError as error:
         pytest.skip(str(error))
     sound = recording(tmp_path, still(0.5), said)

@@ -1,4 +1,4 @@
-"""Whisper as OpenAI published it, on PyTorch: for comparison, and where CTranslate2 has no build. Some six times as slow."""
+"""Whisper as OpenAI published it, on PyTorch: for comparison, and where CTranslate2 has no build. Three times as slow."""
 
 from pathlib import Path
 from typing import Any
