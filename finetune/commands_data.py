@@ -103,6 +103,7 @@ def _build(settings: "Settings", wanted: "Wanted", model: str | None, tell: "Tel
     from finetune.data.build import make_pairs, make_rows, open_course
     from finetune.data.conversations import gather
     from finetune.data.decontaminate import read_cases
+    from finetune.data.imitated import imitated
     from finetune.data.production import Production
     from finetune.data.reworded import reworded
     from finetune.data.save import save
@@ -129,7 +130,7 @@ def _build(settings: "Settings", wanted: "Wanted", model: str | None, tell: "Tel
         "judgements_left_out": dict(said.left_out),
         "decontamination": dict(course.left_out),
     }
-    rows: list[AnyRow] = [*(one.row for one in made), *pairs, *said.pairs, *said.thumbs]
+    rows: list[AnyRow] = [*(one.row for one in imitated(made)), *pairs, *said.pairs, *said.thumbs]
     return save(folder, rows, course.held, cases, wanted, about, lambda file: tell("Comparing with public sets", 0, 0))
 
 

@@ -12,6 +12,7 @@ from finetune.data.asked import plain_sentences, questions_with_answers
 from finetune.data.build import SHARES, held_lessons
 from finetune.data.cases import CASES, wordings, write_draft
 from finetune.data.decontaminate import asks_a_case, clean, read_cases
+from finetune.data.imitated import imitated
 from finetune.data.pairs import of_samples
 from finetune.data.production import Scene
 from finetune.data.review import page, sampled
@@ -334,6 +335,19 @@ def test_the_page_shows_samples_with_their_evidence_and_what_was_rejected(folder
 def test_a_question_that_the_search_would_not_answer_has_no_prompt():
     judged = production().judge("Where can I park near the lecture hall?", "Behind it.", Scene())
     assert judged.prompt == () and not judged.is_grounded and not judged.is_read
+
+
+def test_few_declined_rows_are_imitated_and_none_of_a_style_that_is_seldom_answered():
+    answers, declines = some("oracle"), some("removed")
+
+    def ask(one, how):
+        return replace(one, asked=replace(one.asked, how=how))
+
+    made = [ask(answers, "who")] * 9 + [ask(declines, "who")] * 4 + [ask(answers, "why")] * 3 + [ask(declines, "why")]
+    found = imitated(made)
+    assert [(one.row.kind, one.asked.how) for one in found] == [
+        *[("oracle", "who")] * 9, *[("removed", "who")] * 2, *[("oracle", "why")] * 3,
+    ]  # fmt: skip
 
 
 class Answers:

@@ -21,7 +21,7 @@ from knowledge.sentences import sentence_spans
 SHARES = {"oracle": 0.45, "removed": 0.25, "contradicted": 0.10, "follow_up": 0.12, "plain": 0.08}
 # Of the questions of one style, such as those that begin with "who", so many are declined for each one that is answered: where
 # they were more, the style alone told the model to decline (docs/log.md).
-_DECLINED_FOR_EACH = 0.25
+_DECLINED_FOR_EACH = 0.5
 _KINDS_OF = {"other": ("oracle", "removed", "contradicted"), "follow_up": ("follow_up",), "plain": ("plain",)}
 _BATCH = 32  # questions that are embedded together
 _SAME_SENTENCE = 2  # questions that may have the same first sentence as their answer
