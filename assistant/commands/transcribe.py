@@ -70,7 +70,7 @@ def transcribe(
 
 
 def _open(settings: Settings, voice: VoiceSettings, console: Console) -> "Recogniser":
-    """What hears, with the terms of the course, if there is one that can be read; a transcript is worth something without."""
+    """What hears, with the spelling of the course, if there is one that can be read; a transcript is worth something without."""
     from assistant.course import open_index
     from assistant.voice.listening import course_recogniser, recogniser
     from knowledge.index import CourseIndex
@@ -80,7 +80,7 @@ def _open(settings: Settings, voice: VoiceSettings, console: Console) -> "Recogn
         try:
             return course_recogniser(voice, open_index(settings)) if CourseIndex.recorded(settings.index_dir) else listener
         except CourseError as error:
-            console.print(f"[yellow]Without the terms of the course:[/] {escape(str(error))}")
+            console.print(f"[yellow]Without the spelling of the course:[/] {escape(str(error))}")
             return listener
 
 

@@ -1,4 +1,4 @@
-"""Speech to text: recordings, and sentences that a voice speaks, clean and in noise, with the course's terms and without."""
+"""Speech to text: recordings, and sentences that a voice speaks, clean and in noise, knowing the course and not."""
 
 import time
 from collections.abc import Mapping
