@@ -70,7 +70,7 @@ def transcribe(
 
 
 def _open(settings: Settings, voice: VoiceSettings, console: Console) -> "Recogniser":
-    """What hears, with the spelling of the course, if there is one that can be read; a transcript is worth something without."""
+    """What hears, with the spelling of the course, if it can be read; a transcript is worth something without."""
     from assistant.course import open_index
     from assistant.voice.listening import course_recogniser, recogniser
     from knowledge.index import CourseIndex
